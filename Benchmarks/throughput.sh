@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# How many steps a second pass through the engine, as a ratio to plain PL/pgSQL of the same shape on the same server.
+#
+#   Benchmarks/throughput.sh [--pairs N] [--steps N] [--json] [SHAPE…]
+#
+#   SHAPE     single, chain:N or diamond:N (default: chain:10 diamond:8 single)
+#   --pairs   pairs of measurements, engine and floor in turns (default: 5)
+#   --steps   steps of one measurement (default: 50000)
+set -euo pipefail
+# shellcheck source=Benchmarks/lib.sh
+source "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+arguments=("$@")
+pairs=5 steps=50000 json=false shapes=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --pairs) pairs=${2:?}; shift 2 ;;
+    --steps) steps=${2:?}; shift 2 ;;
+    --json) json=true; shift ;;
+    -*) usage ;;
+    *) shapes+=("$1"); shift ;;
+  esac
+done
+[ ${#shapes[@]} -gt 0 ] || shapes=(chain:10 diamond:8 single)
+require_program
+own_server "${arguments[@]}"
+
+steps_per_run() {
+  case $1 in
+    single) echo 1 ;;
+    chain:*) echo "${1#*:}" ;;
+    diamond:*) echo $((${1#*:} + 2)) ;;
+    *) die "unknown shape '$1'" "it is single, chain:N or diamond:N" ;;
+  esac
+}
+
+run_millrace() {
+  "$millrace" bench throughput --database "$(database_url millrace)" --shape "$1" \
+    --runs $((steps / $(steps_per_run "$1"))) --handler noop --json
+}
+run_floor() { Benchmarks/floor.sh --shape "$1" --steps "$steps" --json; }
+
+# each begins with nothing left to write for the other
+measure() {
+  sql postgres --command=checkpoint
+  say "$1, pair $2 of $pairs: $3"
+  measured "$1" "$3" "$2" "$("run_$3" "$1")"
+}
+
+start_measuring
+new_database millrace
+for shape in "${shapes[@]}"; do
+  for ((pair = 1; pair <= pairs; pair++)); do
+    sides=(millrace floor)
+    [ $((pair % 2)) -eq 1 ] || sides=(floor millrace)
+    for side in "${sides[@]}"; do measure "$shape" "$pair" "$side"; done
+  done
+done
+
+published throughput "
+  select shape, count(*) as pairs,
+         round(percentile_cont(0.5) within group (order by ratio)::numeric, 2) as ratio,
+         round(min(ratio)::numeric, 2) as lowest, round(max(ratio)::numeric, 2) as highest,
+         round(percentile_cont(0.5) within group (order by steps_per_second)::numeric) as steps_per_second,
+         round(percentile_cont(0.5) within group (order by floor_steps_per_second)::numeric) as floor_steps_per_second,
+         round(percentile_cont(0.5) within group (order by writes)::numeric, 1) as writes_per_step,
+         round(percentile_cont(0.5) within group (order by floor_writes)::numeric, 1) as floor_writes_per_step,
+         round(percentile_cont(0.5) within group (order by log)::numeric) as log_bytes_per_step,
+         round(percentile_cont(0.5) within group (order by floor_log)::numeric) as floor_log_bytes_per_step,
+         round(percentile_cont(0.5) within group (order by hot)::numeric, 2) as hot_share
+  from (select m.subject as shape, m.id,
+               (m.figures->>'steps_per_second')::float8 / (f.figures->>'steps_per_second')::float8 as ratio,
+               (m.figures->>'steps_per_second')::float8 as steps_per_second,
+               (f.figures->>'steps_per_second')::float8 as floor_steps_per_second,
+               (m.figures->>'writes_per_step')::float8 as writes, (f.figures->>'writes_per_step')::float8 as floor_writes,
+               (m.figures->>'wal_bytes_per_step')::float8 as log, (f.figures->>'wal_bytes_per_step')::float8 as floor_log,
+               (m.figures->>'hot_share')::float8 as hot
+        from measurement m join measurement f using (subject, pair)
+        where m.side = 'millrace' and f.side = 'floor') as paired
+  group by shape order by min(id)"

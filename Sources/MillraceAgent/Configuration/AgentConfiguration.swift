@@ -1,0 +1,121 @@
+import Foundation
+import Postgres
+
+/// What an agent serves, how much at once, and how it talks to the database. The defaults suit a small machine;
+/// docs/agent.md lists every setting with its name in files, in the environment and as a flag.
+public struct AgentConfiguration: Sendable {
+    /// Shown in the view `millrace.agents`. Default: host name and process number.
+    public var name = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier)"
+    /// The queues whose steps this agent takes.
+    public var queues = ["default"]
+    /// The handlers to serve, of those that are registered; nil: all of them.
+    public var handlers: [String]?
+    public var concurrency = Concurrency()
+    public var reports = Reports()
+    public var claims = Claims()
+    /// How long the database believes in the agent after a heartbeat.
+    public var lease = Duration.seconds(10)
+    public var shutdown = Shutdown()
+    /// The pauses between tries to reach a database that is gone.
+    public var reconnect = BackOff()
+    /// The connections for claims, reports, heartbeats and `sql` steps.
+    public var pool = Pool.Configuration()
+
+    public init() {}
+
+    /// Steps in execution at once.
+    public struct Concurrency: Sendable {
+        /// Over all handlers. Default: 8 for each core, since most steps wait for others.
+        public var total = 8 * ProcessInfo.processInfo.activeProcessorCount
+        /// For single handlers; others are bounded by `total` alone, and `sql` by the connections of the pool.
+        public var perHandler: [String: Int] = [:]
+
+        public init() {}
+    }
+
+    /// Results on their way to the database.
+    public struct Reports: Sendable {
+        /// The most results, and the most new steps, of one call.
+        public var batchSize = 500
+        /// How long a result may wait for others while there is other work; an idle agent reports at once.
+        public var flushDelay = Duration.milliseconds(2)
+        /// Calls under way at once.
+        public var flights = 2
+
+        public init() {}
+    }
+
+    /// Work on its way from the database.
+    public struct Claims: Sendable {
+        /// How much work, measured in its own time, to hold ready beside what is in execution. Steps that take longer
+        /// than that are not claimed before they can start, so that other agents find them.
+        public var lookahead = Duration.milliseconds(20)
+        /// How often to look without having been woken, give or take a fifth.
+        public var lookInterval = Duration.seconds(5)
+        /// The bound on the inputs and settings of one call.
+        public var maxBytes = 8 << 20
+
+        public init() {}
+    }
+
+    /// The end.
+    public struct Shutdown: Sendable {
+        /// How long running steps may go on after a request to stop; then they are stopped and given back.
+        public var gracePeriod = Duration.seconds(30)
+
+        public init() {}
+    }
+}
+
+extension AgentConfiguration {
+    var limits: AgentLimits {
+        AgentLimits(
+            concurrency: concurrency.total,
+            batchSize: reports.batchSize,
+            maxBytes: claims.maxBytes,
+            flushDelay: reports.flushDelay,
+            flights: reports.flights,
+            lookahead: claims.lookahead,
+            lookInterval: claims.lookInterval,
+            reconnect: reconnect
+        )
+    }
+
+    /// Steps of a handler in execution at once.
+    func limit(for handler: String) -> Int {
+        let limit = min(concurrency.total, concurrency.perHandler[handler] ?? concurrency.total)
+        // Each sql step holds a connection; flights and the heartbeat must always find one.
+        return handler == "sql" ? max(1, min(limit, pool.max - reports.flights - 1)) : limit
+    }
+
+    /// Says what cannot work.
+    func check() throws(AgentConfigurationError) {
+        func require(_ condition: Bool, _ name: String, _ rule: String) throws(AgentConfigurationError) {
+            guard condition else {
+                throw AgentConfigurationError(message: "The agent's setting \(name) must be \(rule).")
+            }
+        }
+        try require(!queues.isEmpty, "queues", "the name of at least one queue")
+        try require(concurrency.total >= 1, "concurrency", "at least 1")
+        for (handler, limit) in concurrency.perHandler {
+            try require(
+                limit >= 1,
+                "concurrency for \(handler)",
+                "at least 1; leave the handler out of `handlers` to serve none"
+            )
+        }
+        try require((1...100_000).contains(reports.batchSize), "reports.batch_size", "between 1 and 100000")
+        try require((1...16).contains(reports.flights), "reports.flights", "between 1 and 16")
+        try require(reports.flushDelay >= .zero, "reports.flush_delay", "no negative duration")
+        try require(claims.lookInterval > .zero, "claims.look_interval", "a positive duration")
+        try require((1024...1 << 30).contains(claims.maxBytes), "claims.max_bytes", "between 1 KiB and 1 GiB")
+        try require(shutdown.gracePeriod >= .zero, "shutdown.grace_period", "no negative duration")
+        try require(pool.max >= reports.flights + 2, "pool.max", "at least 2 more than reports.flights")
+    }
+}
+
+/// A setting that cannot work.
+public struct AgentConfigurationError: Error, Sendable, Hashable, CustomStringConvertible {
+    public var message: String
+    public var description: String { message }
+}

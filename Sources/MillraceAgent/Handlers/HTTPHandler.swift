@@ -1,0 +1,118 @@
+import AsyncHTTPClient
+import Foundation
+
+/// `http`: makes one request.
+///
+/// `with: {url, method, headers, body, timeout, expect, max_response_bytes}`. The body defaults to the step's input as
+/// JSON (none for GET and HEAD), `expect` to 200–299. A response that is JSON is the output; other text becomes
+/// `{"status": number, "body": text}`. Any other status, a timeout or a broken connection fails the step, which its
+/// `retry` policy may try again; so a request may reach the server more than once, and should carry a key of its own.
+public struct HTTPHandler: Handler {
+    /// The bound on a response's body when the definition sets none. Past it the step fails.
+    public var maxResponseBytes: Int
+    /// How long a whole exchange may take when the definition does not say.
+    public var timeout: Duration
+
+    public init(maxResponseBytes: Int = 1 << 20, timeout: Duration = .seconds(60)) {
+        self.maxResponseBytes = maxResponseBytes
+        self.timeout = timeout
+    }
+
+    /// The pool of connections, for the life of the process. Connecting is not tried again here: `retry` says whether.
+    private static let client: HTTPClient = {
+        var configuration = HTTPClient.Configuration.singletonConfiguration
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
+    }()
+
+    public func run(_ step: StepContext) async throws -> Output {
+        let settings: HTTPSettings = try step.settings()
+        let place = try settings.place()
+        var request = HTTPClientRequest(url: settings.url)
+        request.method = .init(rawValue: settings.method)
+        for (name, value) in settings.headers { request.headers.replaceOrAdd(name: name, value: value) }
+        if let body = try settings.body(orInput: step.rawInput) {
+            request.body = .bytes(body)
+            if !request.headers.contains(name: "content-type") {
+                request.headers.add(name: "content-type", value: "application/json")
+            }
+        }
+        let timeout = settings.timeout.map { Duration.seconds($0) } ?? timeout
+        do {
+            return try await exchange(request, settings: settings, place: place, timeout: timeout)
+        } catch let error as HTTPClientError {
+            try Task.checkCancellation()
+            throw HandlerError.retriable("http: \(place) \(Self.explanation(of: error, timeout: timeout))")
+        } catch let error where !(error is HandlerError) {
+            try Task.checkCancellation()
+            throw HandlerError.retriable("http: \(place) could not be reached, or broke off: \(error)")
+        }
+    }
+
+    private func exchange(
+        _ request: HTTPClientRequest,
+        settings: HTTPSettings,
+        place: String,
+        timeout: Duration
+    ) async throws -> Output {
+        let deadline = ContinuousClock.now + timeout
+        let response = try await Self.client.execute(request, timeout: .init(timeout))
+        let limit = settings.maxResponseBytes ?? maxResponseBytes
+        let body = try await withDeadline(deadline) {
+            var body: [UInt8] = []
+            for try await chunk in response.body {
+                guard body.count + chunk.readableBytes <= limit else {
+                    throw HandlerError.fatal(
+                        "http: \(place) answered with more than \(limit) bytes. "
+                            + "Ask for less, or raise max_response_bytes."
+                    )
+                }
+                body.append(contentsOf: chunk.readableBytesView)
+            }
+            return body
+        }
+        let text = JSONText.repaired(body)
+        let status = Int(response.status.code)
+        guard settings.expects(status) else {
+            throw HandlerError.retriable("http: \(place) answered \(status)\(Self.excerpt(text))")
+        }
+        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        if JSONText.isJSON(trimmed) { return .json(trimmed) }
+        return try .encoding(TextResponse(status: status, body: text))
+    }
+
+    private struct TextResponse: Encodable {
+        var status: Int
+        var body: String
+    }
+
+    private static func explanation(of error: HTTPClientError, timeout: Duration) -> String {
+        switch error {
+        case .deadlineExceeded, .readTimeout, .writeTimeout, .connectTimeout:
+            "did not answer within \(timeout)."
+        case .remoteConnectionClosed: "closed the connection before it had answered."
+        default: "failed: \(error)"
+        }
+    }
+
+    private static func excerpt(_ text: String) -> String {
+        let text = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        return text.isEmpty ? "." : ": \(text.prefix(500))"
+    }
+}
+
+/// Runs `body`, which is cancelled when the deadline passes.
+private func withDeadline<Value: Sendable>(
+    _ deadline: ContinuousClock.Instant,
+    _ body: @escaping @Sendable () async throws -> Value
+) async throws -> Value {
+    try await withThrowingTaskGroup(of: Value.self) { group in
+        defer { group.cancelAll() }
+        group.addTask(operation: body)
+        group.addTask {
+            try await Task.sleep(until: deadline)
+            throw HTTPClientError.deadlineExceeded
+        }
+        return try await group.next()!
+    }
+}

@@ -1,0 +1,92 @@
+import Millrace
+
+/// Flights: results out, work in.
+extension AgentLoop {
+    /// Flies as long as there is reason to.
+    func fly(_ first: Flight) async {
+        var upcoming: Flight? = first
+        while let flight = upcoming {
+            let begin = ContinuousClock.now
+            do {
+                let answer = try await call(flight)
+                let immediate = land(flight, answer, begin: begin)
+                upcoming = carryOn { $0.executed(immediate, at: $1) }
+            } catch {
+                metrics.failed()
+                let failure = classify(error, of: flight.agentID, during: "report and claim")
+                upcoming = carryOn { $0.failed(flight, failure, at: $1) }
+            }
+        }
+    }
+
+    private func call(_ flight: Flight) async throws -> Reported {
+        if flight.isClaim, let capacity = flight.capacity {
+            return Reported(answers: [], started: try await client.claim(agent: flight.agentID, capacity: capacity))
+        }
+        return try await client.report(agent: flight.agentID, flight.reports, capacity: flight.capacity)
+    }
+
+    /// Tells the state the answer, and executes what immediate handlers have to do.
+    private func land(_ flight: Flight, _ answer: Reported, begin: ContinuousClock.Instant) -> [StepReport] {
+        let duration = ContinuousClock.now - begin
+        let (work, running, queued) = core.withLock { core in
+            let now = ContinuousClock.now
+            let work = core.state.landed(flight, answer, at: now)
+            return (work, core.state.running, core.state.queued)
+        }
+        metrics.landed(flight, answer, after: duration, running: running, queued: queued)
+        for (report, row) in zip(flight.reports, answer.answers) where row.answer != .applied {
+            logger.log(
+                // Stale is what a repeated report looks like, and one of a step that was taken away.
+                level: row.answer == .stale ? .debug : .notice,
+                "A report was not applied.",
+                metadata: [
+                    "run_id": "\(report.handOut.runID)", "step_no": "\(report.handOut.stepNo)",
+                    "answer": "\(row.answer)", "code": "\(row.code ?? "")", "reason": "\(row.message ?? "")",
+                ]
+            )
+        }
+        return execute(immediate: work)
+    }
+
+    private func execute(immediate steps: [Work]) -> [StepReport] {
+        var reports: [StepReport] = []
+        reports.reserveCapacity(steps.count)
+        var begin = ContinuousClock.now
+        for step in steps {
+            guard let handler = immediateHandlers[step.handler] else { continue }
+            var report = StepReport(handOut: step.handOut, outcome: .completed)
+            do {
+                if case .json(let json) = try handler.runNow(StepContext(work: step, logger: logger)).content {
+                    report.output = json
+                }
+            } catch {
+                guard case .failed(let error) = StepResult(error) else { continue }
+                report.outcome = error.isRetriable ? .failed : .fatal
+                report.error = error.message
+            }
+            let end = ContinuousClock.now
+            report.elapsed = (end - begin).inSeconds
+            begin = end
+            reports.append(report)
+        }
+        return reports
+    }
+
+    /// After a lost answer: has the database take back all that is not known here.
+    func reconcile() async {
+        let (agent, known) = core.withLock { ($0.state.agentID, $0.state.known) }
+        guard let agentID = agent else { return }
+        do {
+            let released = try await client.releaseOthers(agent: agentID, known)
+            if released > 0 {
+                logger.notice("Work that was lost on its way here was given back.", metadata: ["steps": "\(released)"])
+            }
+            core.withLock { $0.state.reconciled() }
+        } catch {
+            _ = classify(error, of: agentID, during: "reconciliation")
+            core.withLock { $0.state.reconciliationFailed(at: .now) }
+        }
+        alarm.ring()
+    }
+}

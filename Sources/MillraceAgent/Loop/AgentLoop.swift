@@ -1,0 +1,201 @@
+import Logging
+import Millrace
+import Postgres
+import ServiceLifecycle
+import Synchronization
+
+/// Carries out what an ``AgentState`` decides: flights to the database, handlers, heartbeats.
+///
+/// Whoever brings news (a flight's answer, a step's end, a notification, the alarm) tells the state under the lock and
+/// carries on with what it decides next, so that no step and no flight waits for another task to notice.
+final class AgentLoop: Service, Sendable {
+    struct Core {
+        var state: AgentState
+        /// The tasks of running steps, to be cancelled one by one.
+        var tasks: [HandOut: Task<Void, Never>] = [:]
+        var ending: Ending?
+        var isRegistering = false
+    }
+
+    /// How the agent comes to its end.
+    struct Ending {
+        /// When running steps are stopped.
+        var stopAt: ContinuousClock.Instant
+        /// When what has still not ended is left alone.
+        var abandonAt: ContinuousClock.Instant
+        var isStopped = false
+        /// Whether results can still be reported.
+        var canReport: Bool
+    }
+
+    /// How long stopped handlers may take to end before the agent goes without them.
+    static let abandonAfter = Duration.seconds(10)
+
+    let configuration: AgentConfiguration
+    let handlers: [String: any Handler]
+    let immediateHandlers: [String: any ImmediateHandler]
+    let client: WorkClient
+    let listener: Listener
+    let logger: Logger
+    let metrics = AgentMetrics()
+    let core: Mutex<Core>
+    let alarm = Alarm()
+    let beats = Alarm()
+
+    init(
+        configuration: AgentConfiguration,
+        handlers: [String: any Handler],
+        client: WorkClient,
+        listener: Listener,
+        logger: Logger
+    ) {
+        self.configuration = configuration
+        self.handlers = handlers
+        immediateHandlers = handlers.compactMapValues { $0 as? any ImmediateHandler }
+        self.client = client
+        self.listener = listener
+        self.logger = logger
+        let slots = handlers.keys.sorted().map { name in
+            HandlerSlot(
+                name: name,
+                isImmediate: handlers[name] is any ImmediateHandler,
+                limit: configuration.limit(for: name)
+            )
+        }
+        core = Mutex(Core(state: AgentState(limits: configuration.limits, slots: slots, now: .now)))
+    }
+
+    /// The agent's number in the database, while it has one.
+    var agentID: Int32? { core.withLock { $0.state.agentID } }
+
+    func run() async throws {
+        try await register()
+        // Not a child of the caller: when the caller is cancelled, running handlers still have to be ended in order.
+        let conducting = Task { await conduct() }
+        await withTaskCancellationHandler {
+            await withGracefulShutdownHandler {
+                await conducting.value
+            } onGracefulShutdown: {
+                self.end(grace: self.configuration.shutdown.gracePeriod, canReport: true)
+            }
+        } onCancel: {
+            self.end(grace: .zero, canReport: false)
+        }
+    }
+
+    private func end(grace: Duration, canReport: Bool) {
+        core.withLock { core in
+            let now = ContinuousClock.now
+            let stopAt = now + grace
+            core.ending = Ending(stopAt: stopAt, abandonAt: stopAt + Self.abandonAfter, canReport: canReport)
+            core.state.stopClaiming(at: now)
+        }
+        logger.info("The agent takes no more work.", metadata: ["grace_seconds": "\(grace.inSeconds)"])
+        alarm.ring()
+    }
+
+    /// Until the end: flies when the alarm says so, and keeps the lease.
+    private func conduct() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.keepLease() }
+            group.addTask { await self.listen() }
+            alarm.ring()
+            for await _ in alarm.wakes {
+                cancel(overdueAndStopped())
+                while let flight = nextFlight() {
+                    group.addTask { await self.fly(flight) }
+                }
+                if core.withLock({ $0.state.shouldReconcile(at: .now) }) { await reconcile() }
+                if takeRegistering() { group.addTask { await self.registerAgain() } }
+                if isOver { break }
+            }
+            group.cancelAll()
+        }
+        await leave()
+    }
+
+    private var isOver: Bool {
+        core.withLock { core in
+            guard let ending = core.ending else { return false }
+            if ContinuousClock.now >= ending.abandonAt { return true }
+            return core.tasks.isEmpty && (core.state.isDrained || !ending.canReport || core.state.agentID == nil)
+        }
+    }
+
+    private func overdueAndStopped() -> [Task<Void, Never>] {
+        core.withLock { core in
+            let now = ContinuousClock.now
+            var handOuts = core.state.overdue(at: now)
+            if let ending = core.ending, !ending.isStopped, now >= ending.stopAt {
+                core.ending?.isStopped = true
+                handOuts += core.state.stopRunning()
+            }
+            return handOuts.compactMap { core.tasks[$0] }
+        }
+    }
+
+    /// Tells the state the news, starts what may start, and answers the flight that is to set out, if any.
+    func nextFlight(
+        after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }
+    ) -> Flight? {
+        core.withLock { core in
+            let now = ContinuousClock.now
+            news(&core.state, now)
+            start(core.state.startable(at: now), in: &core)
+            let flight = core.state.nextFlight(at: now)
+            var due = core.state.nextDue()
+            if let ending = core.ending {
+                let moment = ending.isStopped ? ending.abandonAt : ending.stopAt
+                due = due.map { min($0, moment) } ?? moment
+            }
+            alarm.set(for: due)
+            return flight
+        }
+    }
+
+    /// ``nextFlight(after:)`` for all but the conductor, who is rung up where there may be more to do.
+    func carryOn(after news: (inout AgentState, ContinuousClock.Instant) -> Void) -> Flight? {
+        let flight = nextFlight(after: news)
+        // Another flight may set out beside this one, or the last one has come home.
+        if flight != nil || core.withLock({ $0.ending != nil || $0.state.mayHoldUnknown }) { alarm.ring() }
+        return flight
+    }
+
+    // MARK: Steps
+
+    private func start(_ steps: [Work], in core: inout Core) {
+        guard let agentID = core.state.agentID else { return }
+        for step in steps {
+            guard let handler = handlers[step.handler] else { continue }
+            let context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
+            // Not a child: it is cancelled alone, when its step times out or is taken away. `conduct` does not end
+            // before it.
+            core.tasks[step.handOut] = Task { await self.execute(context, with: handler) }
+        }
+    }
+
+    private func execute(_ step: StepContext, with handler: any Handler) async {
+        logger.debug("step started", metadata: ["run_id": "\(step.runID)", "key": "\(step.key)"])
+        let begin = ContinuousClock.now
+        let result: StepResult
+        do {
+            result = try await handler.run(step).result
+        } catch {
+            result = StepResult(error)
+        }
+        let elapsed = (ContinuousClock.now - begin).inSeconds
+        logger.debug(
+            "step finished",
+            metadata: ["run_id": "\(step.runID)", "key": "\(step.key)", "seconds": "\(elapsed)"]
+        )
+        let handOut = step.work.handOut
+        core.withLock { _ = $0.tasks.removeValue(forKey: handOut) }
+        if let flight = carryOn(after: { $0.finished(handOut, result, elapsed: elapsed, at: $1) }) {
+            await fly(flight)
+        }
+    }
+
+    func cancel(_ tasks: [Task<Void, Never>]) {
+        for task in tasks { task.cancel() }
+    }
+}

@@ -1,0 +1,168 @@
+import HeapModule
+import Millrace
+
+/// Steps: from the answer of a flight over execution to a result.
+extension AgentState {
+    /// What a flight has brought, as it was taken in.
+    struct Arrival {
+        /// The steps of immediate handlers, to be executed at once.
+        var immediate: [Work] = []
+        /// Steps by slot.
+        var counts: [Int]
+        var bytes = 0
+    }
+
+    mutating func accept(_ work: [Work], at now: Instant) -> Arrival {
+        var arrival = Arrival(counts: slots.map { _ in 0 })
+        var lastName = ""
+        var lastSlot: Int?
+        for step in work {
+            arrival.bytes += step.byteCount
+            let name = step.handler
+            if lastSlot == nil || name != lastName { (lastName, lastSlot) = (name, slotByName[name]) }
+            guard let slot = lastSlot else {
+                let error = "This agent has no handler \(name), but was given a step of it."
+                add(StepReport(handOut: step.handOut, outcome: .fatal, error: error), at: now)
+                continue
+            }
+            arrival.counts[slot] += 1
+            if isStopping {
+                add(StepReport(handOut: step.handOut, outcome: .released), at: now)
+            } else if slots[slot].isImmediate {
+                arrival.immediate.append(step)
+            } else {
+                held[step.handOut] = Held(slot: slot, isRunning: false, timeout: step.timeout)
+                slots[slot].queue.append(step)
+                slots[slot].queued += 1
+            }
+        }
+        return arrival
+    }
+
+    /// The results of immediate handlers.
+    package mutating func executed(_ reports: [StepReport], at now: Instant) {
+        guard !reports.isEmpty, agentID != nil else { return }
+        if results.isEmpty { oldestResultAt = now }
+        results.append(contentsOf: reports)
+    }
+
+    /// Takes from the queues what may begin now. Timeouts count from `now`.
+    package mutating func startable(at now: Instant) -> [Work] {
+        var starting: [Work] = []
+        for index in slots.indices {
+            while running < limits.concurrency, slots[index].running < slots[index].limit,
+                let step = slots[index].queue.popFirst()
+            {
+                // Steps that were taken away are still in the queue, but no longer held.
+                guard var entry = held[step.handOut], !entry.isRunning else { continue }
+                entry.isRunning = true
+                entry.deadline = entry.timeout.map { now + .seconds($0) }
+                held[step.handOut] = entry
+                slots[index].queued -= 1
+                slots[index].running += 1
+                running += 1
+                if let deadline = entry.deadline { watch(Deadline(at: deadline, handOut: step.handOut)) }
+                starting.append(step)
+            }
+        }
+        return starting
+    }
+
+    private mutating func watch(_ deadline: Deadline) {
+        deadlines.insert(deadline)
+        // Steps that have ended leave their deadlines behind; most end long before.
+        guard deadlines.count > 1024, deadlines.count > 4 * held.count else { return }
+        deadlines = Heap(held.compactMap { handOut, step in step.deadline.map { Deadline(at: $0, handOut: handOut) } })
+    }
+
+    /// A handler has ended.
+    package mutating func finished(_ handOut: HandOut, _ result: StepResult, elapsed: Double, at now: Instant) {
+        guard let step = held.removeValue(forKey: handOut) else { return }
+        slots[step.slot].running -= 1
+        slots[step.slot].measured(elapsed)
+        running -= 1
+        if case .settled = result {
+            // What it has made ready was handed to nobody.
+            announced()
+            return
+        }
+        switch step.stop {
+        case .revoked:
+            return
+        case .timedOut:
+            let seconds = step.timeout ?? elapsed
+            add(
+                StepReport(
+                    handOut: handOut,
+                    outcome: .timedOut,
+                    error: "The handler did not end within \(seconds) s.",
+                    elapsed: elapsed
+                ),
+                at: now
+            )
+        case .stopping, nil:
+            add(report(handOut, result, isStopped: step.stop != nil, elapsed: elapsed), at: now)
+        }
+    }
+
+    private func report(_ handOut: HandOut, _ result: StepResult, isStopped: Bool, elapsed: Double) -> StepReport {
+        switch result {
+        case .output(let output):
+            return StepReport(handOut: handOut, outcome: .completed, output: output, elapsed: elapsed)
+        case .failed(let error) where !isStopped:
+            return StepReport(
+                handOut: handOut,
+                outcome: error.isRetriable ? .failed : .fatal,
+                error: error.message,
+                elapsed: elapsed
+            )
+        case .failed, .givenBack, .settled:
+            return StepReport(handOut: handOut, outcome: .released)
+        }
+    }
+
+    /// Steps whose timeouts have passed.
+    ///
+    /// - Returns: the running steps to stop.
+    package mutating func overdue(at now: Instant) -> [HandOut] {
+        var late: [HandOut] = []
+        while let deadline = deadlines.min, deadline.at <= now {
+            deadlines.removeMin()
+            late.append(deadline.handOut)
+        }
+        return stop(late, because: .timedOut)
+    }
+
+    /// The database has taken steps away.
+    ///
+    /// - Returns: the running steps to stop.
+    package mutating func revoked(_ handOuts: [HandOut]) -> [HandOut] {
+        stop(handOuts, because: .revoked)
+    }
+
+    mutating func stop(_ handOuts: [HandOut], because reason: StopReason) -> [HandOut] {
+        var stopped: [HandOut] = []
+        for handOut in handOuts {
+            guard var step = held[handOut] else { continue }
+            if step.isRunning {
+                // What was taken away stays away, whatever else stops it.
+                if step.stop != .revoked { step.stop = reason }
+                held[handOut] = step
+                stopped.append(handOut)
+            } else {
+                forget(handOut, step)
+            }
+        }
+        return stopped
+    }
+
+    mutating func forget(_ handOut: HandOut, _ step: Held) {
+        held.removeValue(forKey: handOut)
+        slots[step.slot].queued -= 1
+    }
+
+    mutating func add(_ report: StepReport, at now: Instant) {
+        if results.isEmpty { oldestResultAt = now }
+        results.append(report)
+    }
+}

@@ -1,0 +1,9 @@
+import ArgumentParser
+
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure the engine on this machine.",
+        discussion: "Work on a database that does nothing else meanwhile.",
+        subcommands: [Throughput.self, Replay.self]
+    )
+}

@@ -1,0 +1,87 @@
+import CLibpq
+import Glibc
+import Synchronization
+
+/// Something that waits for a socket.
+protocol SocketOwner: AnyObject, Sendable {
+    /// Called on the reactor's thread: must not wait.
+    func socketIsReady()
+}
+
+/// One thread that waits for the sockets of all connections.
+///
+/// It hands over at the owner's own state, behind the owner's own lock, on its own thread: an answer reaches the task
+/// that awaits it with one switch of threads, not two.
+final class Reactor: Sendable {
+    static let shared = Reactor()
+
+    private struct Owner {
+        weak var value: (any SocketOwner)?
+    }
+
+    private let epoll: Int32
+    private let lastToken = Atomic<UInt64>(0)
+    private let owners = Mutex<[UInt64: Owner]>([:])
+
+    private init() {
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        precondition(epoll >= 0, "epoll_create1: \(String(cString: strerror(errno)))")
+        BlockingThread.start { [self] in loop() }
+    }
+
+    /// A socket with a name that, unlike a file descriptor, is never used again.
+    final class Registration: Sendable {
+        fileprivate let socket: Int32
+        fileprivate let token: UInt64
+        private let isWriting = Atomic<Bool>(false)
+        private let isOver = Atomic<Bool>(false)
+
+        fileprivate init(socket: Int32, token: UInt64) {
+            self.socket = socket
+            self.token = token
+        }
+
+        /// Whether to tell the owner also when the socket can be written. The owner's lock must be held.
+        func update(writing: Bool) {
+            guard isWriting.exchange(writing, ordering: .relaxed) != writing else { return }
+            Reactor.shared.control(EPOLL_CTL_MOD, self, writing: writing)
+        }
+
+        /// Must be called before the socket is closed; more than once does no harm.
+        func remove() {
+            guard !isOver.exchange(true, ordering: .sequentiallyConsistent) else { return }
+            Reactor.shared.control(EPOLL_CTL_DEL, self, writing: false)
+            _ = Reactor.shared.owners.withLock { $0.removeValue(forKey: token) }
+        }
+    }
+
+    func register(_ socket: Int32) -> Registration {
+        Registration(socket: socket, token: lastToken.add(1, ordering: .relaxed).newValue)
+    }
+
+    /// Begins to tell the owner, which is not kept alive, when the socket can be read.
+    func begin(_ registration: Registration, owner: any SocketOwner) {
+        owners.withLock { $0[registration.token] = Owner(value: owner) }
+        control(EPOLL_CTL_ADD, registration, writing: false)
+    }
+
+    private func control(_ operation: Int32, _ registration: Registration, writing: Bool) {
+        var event = epoll_event()
+        event.events = EPOLLIN.rawValue | (writing ? EPOLLOUT.rawValue : 0)
+        event.data.u64 = registration.token
+        // Fails only for a socket that is closed already, which its owner finds out by reading.
+        _ = epoll_ctl(epoll, operation, registration.socket, &event)
+    }
+
+    private func loop() -> Never {
+        var events = [epoll_event](repeating: epoll_event(), count: 64)
+        while true {
+            let count = epoll_wait(epoll, &events, Int32(events.count), -1)
+            for index in 0..<max(0, Int(count)) {
+                let token = events[index].data.u64
+                let owner = owners.withLock { $0[token]?.value }
+                owner?.socketIsReady()
+            }
+        }
+    }
+}

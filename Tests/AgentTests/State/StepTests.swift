@@ -1,0 +1,129 @@
+import Millrace
+import MillraceAgent
+import Testing
+
+@Suite struct StepTests {
+    @Test func noMoreStepsRunThanAllowed() {
+        let harness = StateHarness(
+            concurrency: 3,
+            handlers: [HandlerSlot(name: "shell", limit: 2), HandlerSlot(name: "sleep", limit: 2)]
+        )
+        guard let flight = harness.fly() else { return }
+        harness.land(flight, bringing: harness.work(4) + harness.work(4, handler: "sleep"))
+        #expect(harness.startable().map(\.handler) == ["shell", "shell", "sleep"])
+        #expect(harness.state.queued == 5)
+    }
+
+    @Test func theNextStepStartsWhereOneHasEnded() throws {
+        let harness = StateHarness(concurrency: 1)
+        let flight = try #require(harness.fly())
+        let work = harness.work(2)
+        harness.land(flight, bringing: work)
+        #expect(harness.startable().map(\.handOut) == [work[0].handOut])
+        harness.finish(work[0])
+        #expect(harness.startable().map(\.handOut) == [work[1].handOut])
+    }
+
+    @Test func aTimeoutCountsFromTheStart() throws {
+        let harness = StateHarness(concurrency: 1)
+        let flight = try #require(harness.fly())
+        let work = harness.work(2, timeout: 5)
+        harness.land(flight, bringing: work)
+        _ = harness.startable()
+        harness.advance(by: .seconds(5))
+        #expect(harness.overdue() == [work[0].handOut])
+        harness.finish(work[0], .failed(.retriable("cancelled")))
+        #expect(harness.startable().map(\.handOut) == [work[1].handOut])
+        #expect(harness.overdue().isEmpty)
+        #expect(harness.state.results.map(\.outcome) == [.timedOut])
+    }
+
+    @Test func whatWasTakenAwayIsNotReported() throws {
+        let harness = StateHarness(concurrency: 1)
+        let flight = try #require(harness.fly())
+        let work = harness.work(2)
+        harness.land(flight, bringing: work)
+        _ = harness.startable()
+        #expect(harness.revoked(work.map(\.handOut)) == [work[0].handOut])
+        harness.finish(work[0], .output("1"))
+        #expect(harness.startable().isEmpty)
+        #expect(harness.state.isDrained)
+    }
+
+    @Test func whatTheHandlerSettledIsNotReportedAndItsDependentsAreLookedFor() throws {
+        let harness = StateHarness()
+        let running = harness.claim(1)
+        _ = harness.exhaust()
+        harness.finish(running[0], .settled)
+        #expect(harness.state.results.isEmpty)
+        #expect(harness.fly()?.isClaim == true)
+    }
+
+    @Test func resultsBecomeOutcomes() throws {
+        let harness = StateHarness()
+        let running = harness.claim(3)
+        harness.finish(running[0], .failed(.retriable("later")))
+        harness.finish(running[1], .failed(.fatal("never")))
+        harness.finish(running[2], .givenBack)
+        #expect(harness.state.results.map(\.outcome) == [.failed, .fatal, .released])
+        #expect(harness.state.results.map(\.error) == ["later", "never", nil])
+    }
+
+    @Test func aStepWithoutHandlerFails() throws {
+        let harness = StateHarness()
+        harness.land(try #require(harness.fly()), bringing: harness.work(1, handler: "unheard"))
+        #expect(harness.exhaust().map(\.outcome) == [.fatal])
+    }
+
+    // MARK: The end
+
+    @Test func stoppingGivesBackWhatHasNotBegun() throws {
+        let harness = StateHarness(concurrency: 1)
+        let flight = try #require(harness.fly())
+        let work = harness.work(2)
+        harness.land(flight, bringing: work)
+        _ = harness.startable()
+        harness.state.stopClaiming(at: harness.now)
+        let last = try #require(harness.fly())
+        #expect(last.capacity == nil)
+        #expect(last.reports == [StepReport(handOut: work[1].handOut, outcome: .released)])
+        harness.land(last)
+        #expect(!harness.state.isDrained)
+        harness.finish(work[0], .output("1"))
+        #expect(harness.exhaust().map(\.outcome) == [.completed])
+        #expect(harness.state.isDrained)
+    }
+
+    @Test func whatArrivesWhileStoppingIsGivenBack() throws {
+        let harness = StateHarness()
+        let flight = try #require(harness.fly())
+        harness.state.stopClaiming(at: harness.now)
+        harness.land(flight, bringing: harness.work(2))
+        #expect(harness.exhaust().map(\.outcome) == [.released, .released])
+    }
+
+    @Test func afterTheGracePeriodRunningStepsAreGivenBack() throws {
+        let harness = StateHarness()
+        let running = harness.claim(2)
+        harness.state.stopClaiming(at: harness.now)
+        #expect(Set(harness.stopRunning()) == Set(running.map(\.handOut)))
+        harness.finish(running[0], .failed(.retriable("cancelled")))
+        // It was done before it noticed.
+        harness.finish(running[1], .output("1"))
+        #expect(harness.exhaust().map(\.outcome) == [.released, .completed])
+    }
+
+    @Test func aForgottenAgentDropsWhatItHeld() throws {
+        let harness = StateHarness(concurrency: 1)
+        let flight = try #require(harness.fly())
+        let work = harness.work(2)
+        harness.land(flight, bringing: work)
+        _ = harness.startable()
+        #expect(harness.registrationLost() == [work[0].handOut])
+        #expect(harness.fly() == nil)
+        harness.state.registered(as: 2, at: harness.now)
+        harness.finish(work[0], .output("1"))
+        #expect(harness.exhaust().isEmpty)
+        #expect(harness.state.isDrained)
+    }
+}

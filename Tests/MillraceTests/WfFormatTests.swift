@@ -1,0 +1,123 @@
+import Foundation
+import Millrace
+import Testing
+
+@Suite("WfFormat")
+struct WfFormatTests {
+    private func file(_ tasks: String, execution: String? = nil, version: String = "1.5", name: String = "two")
+        -> String
+    {
+        let execution = execution.map { #", "execution": {"makespanInSeconds": 3, "tasks": [\#($0)]}"# } ?? ""
+        return
+            #"{"name": "\#(name)", "schemaVersion": "\#(version)", "workflow": {"specification": {"tasks": [\#(tasks)]}\#(execution)}}"#
+    }
+
+    private let two = """
+        {"name": "a", "id": "a", "parents": [], "children": ["b"]}, {"name": "b", "id": "b", "parents": ["a"], "children": []}
+        """
+
+    private func load(_ text: String, timeScale: Double = 1) throws -> WorkflowDefinition {
+        try Fixture.withFile("two.json", text) {
+            try WorkflowDefinition.load($0, format: .wfformat, timeScale: timeScale)
+        }
+    }
+
+    @Test("Runtimes become sleeps, scaled")
+    func runtimes() throws {
+        let execution =
+            #"{"id": "a", "runtimeInSeconds": 1}, {"id": "b", "runtimeInSeconds": 2.5, "command": {"program": "rm"}}"#
+        let definition = try load(file(two, execution: execution), timeScale: 0.5)
+        #expect(definition.name == "two")
+        #expect(
+            definition.steps == [
+                .init(key: "a", handler: "sleep", expected: 0.5),
+                .init(key: "b", handler: "sleep", needs: ["a"], expected: 1.25),
+            ]
+        )
+        #expect(
+            definition.json == """
+                {"workflow":"two","steps":[{"key":"a","handler":"sleep","with":{"seconds":0.5},"expected":0.5},\
+                {"key":"b","handler":"sleep","needs":["a"],"with":{"seconds":1.25},"expected":1.25}]}
+                """
+        )
+    }
+
+    @Test("Without runtimes, or at a time scale of 0, nothing waits")
+    func noop() throws {
+        #expect(try load(file(two)).steps.map(\.handler) == ["noop", "noop"])
+        let scaled = try load(file(two, execution: #"{"id": "a", "runtimeInSeconds": 1}"#), timeScale: 0)
+        #expect(scaled.steps.allSatisfy { $0.handler == "noop" && $0.expected == nil })
+    }
+
+    @Test("Parents and children are united")
+    func union() throws {
+        let tasks = """
+            {"id": "c", "parents": ["b"]}, {"id": "a", "children": ["b", "c"]}, {"id": "b", "parents": ["a", "a"], "children": ["c"]}
+            """
+        let definition = try load(file(tasks))
+        #expect(definition.steps.map(\.needs) == [["a", "b"], [], ["a"]])
+    }
+
+    @Test(
+        "Names become valid",
+        arguments: [("1000 genomes/ü", "_1000_genomes___"), ("", "two"), ("llvm-16-all", "llvm-16-all")]
+    )
+    func names(name: String, expected: String) throws {
+        #expect(try load(file(two, name: name)).name == expected)
+    }
+
+    @Test(
+        "What makes no sense is refused by name",
+        arguments: [
+            (#"{"id": "a"}, {"id": "a"}"#, "Two tasks have the id \"a\""),
+            (#"{"id": "a", "parents": ["x"]}"#, "has a parent \"x\" that does not exist"),
+            (#"{"id": "a", "children": ["x"]}"#, "has a child \"x\" that does not exist"),
+            (#"{"id": "a", "parents": ["a"]}"#, "is its own parent"),
+            (#"{"id": 5}"#, "no valid WfFormat 1.5"),
+            ("", "has no tasks"),
+        ]
+    )
+    func refused(tasks: String, message: String) throws {
+        let error = #expect(throws: MillraceError.self) { try load(file(tasks)) }
+        #expect(try #require(error).description.contains(message))
+    }
+
+    @Test("A version that is not read is named")
+    func versions() throws {
+        let error = #expect(throws: MillraceError.self) { try load(file(two, version: "1.3")) }
+        #expect(try #require(error).message.contains("WfFormat 1.3 is not supported"))
+        let old = #expect(throws: MillraceError.self) {
+            try load(#"{"name": "x", "schemaVersion": "1.2", "workflow": {"jobs": []}}"#)
+        }
+        #expect(try #require(old).code == .unsupported)
+        let none = #expect(throws: MillraceError.self) { try load(#"{"workflow": "x"}"#) }
+        #expect(try #require(none).message.contains("no \"schemaVersion\""))
+    }
+
+    @Test("Runtimes and scales below zero are refused")
+    func negative() throws {
+        #expect(throws: MillraceError.self) { try load(file(two, execution: #"{"id": "a", "runtimeInSeconds": -1}"#)) }
+        #expect(throws: MillraceError.self) { try load(file(two), timeScale: -1) }
+    }
+
+    @Test(
+        "Recorded workflows have the published figures",
+        .enabled(if: !Fixture.recorded.isEmpty),
+        arguments: Fixture.recorded
+    )
+    func recorded(path: String) throws {
+        let definition = try WorkflowDefinition.load(path, format: .wfformat)
+        let graph = try StepGraph(definition)
+        let figures = try Self.figures(of: path)
+        #expect(graph.steps.count == figures.tasks)
+        #expect(graph.edgeCount == figures.edges)
+        #expect(graph.rows.count == figures.depth)
+    }
+
+    private static func figures(of path: String) throws -> Fixture.Figures {
+        let file = URL(filePath: path)
+        let figures = try Data(contentsOf: file.deletingLastPathComponent().appending(path: "figures.json"))
+        let all = try JSONDecoder().decode([Fixture.Figures].self, from: figures)
+        return try #require(all.first { $0.file == file.lastPathComponent })
+    }
+}

@@ -1,0 +1,203 @@
+/*
+ * dispatcher.h
+ *		The index of ready steps in shared memory, and what it knows of each database.
+ *
+ * Everything here is protected by one lightweight lock, Dispatcher->lock.
+ * Functions that are marked "locked" expect the caller to hold it, exclusively
+ * unless said; the others take it. While it is held nothing may raise an
+ * error, wait or allocate: what is needed is allocated before. Latches are set
+ * after it is released.
+ *
+ * A lack of room is no error. Whatever finds none is dropped here, the
+ * database is marked as overflowed, and the keeper refills it from the tables.
+ */
+#ifndef MILLRACE_DISPATCHER_H
+#define MILLRACE_DISPATCHER_H
+
+#include "common/hashfn.h"
+#include "datatype/timestamp.h"
+#include "heap.h"
+#include "storage/condition_variable.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#define MAX_DATABASES 1024
+#define MAX_WAKE_QUEUES 64
+#define NO_OWNER (-1)
+
+/* A ready step, as it is pushed. */
+typedef struct ReadyStep
+{
+	int64		run_id;
+	int32		step_no;
+	int32		queue_id;
+	int32		handler_id;
+	int32		tenant_id;
+	float4		weight;
+	float4		rank;
+	int16		priority;
+} ReadyStep;
+
+/* A queue and a handler of one database. */
+typedef struct Key
+{
+	PoolLink	link;
+	Oid			database;
+	int32		queue_id;
+	int32		handler_id;
+	uint32		tenants;		/* root of the heap of those with waiting steps */
+	uint32		tenant_count;
+	uint32		oldest;			/* list of all entries, in the order of their pushes */
+	uint32		newest;
+	uint32		depth;			/* entries that wait */
+	uint32		popped;			/* entries that are in a transaction's hands */
+	bool		hungry;			/* an agent has room for more than it got */
+	double		served;			/* the pass of the tenant served last */
+	int64		pushes;
+	int64		pops;
+	int64		put_backs;
+} Key;
+
+/* A tenant with waiting steps under one key. */
+typedef struct Tenant
+{
+	HeapElement element;
+	uint32		key;
+	uint32		entries;		/* root of its heap */
+	int32		tenant_id;
+	float4		weight;
+	int16		priority;		/* of its first entry */
+	double		pass;			/* stride scheduling: the least is served next */
+} Tenant;
+
+/* A step that waits, or that a transaction has popped. */
+typedef struct Entry
+{
+	HeapElement element;
+	uint32		key;
+	uint32		tenant;			/* while it waits */
+	uint32		older;
+	uint32		newer;
+	Oid			database;
+	int			owner;			/* process number of who has popped it, else NO_OWNER */
+	bool		pushed_again;	/* while popped: when its owner commits, it waits anew */
+	TimestampTz pushed_at;
+	ReadyStep	step;
+} Entry;
+
+/* A background worker of a database, while it runs. */
+typedef struct WorkerSlot
+{
+	int			pid;
+	Latch	   *latch;
+} WorkerSlot;
+
+typedef struct Database
+{
+	Oid			oid;			/* InvalidOid: the slot is free */
+
+	bool		warm;			/* filled from the tables since the server started */
+	bool		refilling;
+	bool		needs_sweep;	/* a prepared transaction may have made steps ready */
+	bool		prepared;		/* a transaction that pushes is, or may be, prepared */
+	uint64		prepares;
+	bool		overflowed;		/* the tables may hold ready steps that are not here */
+	bool		starving;		/* overflowed, and a pop came up short */
+
+	bool		always_wake;	/* hunger was not noted for lack of room */
+	bool		wake_signalled; /* the waker will look without being told again */
+	bool		wake_all;
+	int			wake_count;
+	int32		wake_queues[MAX_WAKE_QUEUES];
+
+	bool		installed;		/* the keeper has seen the extension */
+	bool		attach_wanted;	/* the launcher is to have a keeper look for the extension */
+	int			holds;			/* commands that need the database without its workers */
+	ConditionVariable worker_gone;
+	WorkerSlot	waker;
+	WorkerSlot	keeper;
+
+	int64		stale;
+	int64		dropped;
+	int64		refills;
+	int64		wakes;
+} Database;
+
+typedef struct DispatcherShared
+{
+	LWLock	   *lock;
+	Latch	   *launcher;
+	Pool		keys;
+	Pool		tenants;
+	Pool		entries;
+	Database	databases[MAX_DATABASES];
+} DispatcherShared;
+
+/* Null when the library was not preloaded. */
+extern DispatcherShared *Dispatcher;
+
+#define KEYS (&Dispatcher->keys)
+#define TENANTS (&Dispatcher->tenants)
+#define ENTRIES (&Dispatcher->entries)
+
+static inline Key *
+key_at(uint32 index)
+{
+	return pool_element(KEYS, index);
+}
+
+static inline Tenant *
+tenant_at(uint32 index)
+{
+	return pool_element(TENANTS, index);
+}
+
+static inline Entry *
+entry_at(uint32 index)
+{
+	return pool_element(ENTRIES, index);
+}
+
+static inline uint32
+dispatcher_hash(uint32 a, uint32 b, uint32 c, uint32 d)
+{
+	return hash_combine(hash_combine(murmurhash32(a), murmurhash32(b)),
+						hash_combine(murmurhash32(c), murmurhash32(d)));
+}
+
+/* dispatcher_shmem.c */
+extern void millrace_dispatcher_request(void);
+extern bool millrace_dispatcher_usable(void);
+
+/* dispatcher_database.c: locked */
+extern Database *millrace_database_find(Oid oid);
+extern Database *millrace_database_obtain(Oid oid);
+extern Database *millrace_database_mine(void);
+extern const Database *millrace_database_known(void);	/* shared is enough */
+extern void millrace_database_forget(Database *database);
+extern void millrace_database_flag_wake(Database *database, int32 queue_id);
+extern int	millrace_database_take_wakes(Database *database, int32 *queue_ids);
+extern bool millrace_database_wants_refill(const Database *database);
+
+/* dispatcher_order.c: locked */
+extern bool millrace_order_step_before(const ReadyStep *a, const ReadyStep *b);
+extern bool millrace_order_queue(Key *key, Entry *entry);
+extern void millrace_order_unqueue(Key *key, Entry *entry);
+extern Entry *millrace_order_head(const Key *key);
+extern Entry *millrace_order_serve(Key *key);
+extern bool millrace_order_sorts_first(const Key *key, const ReadyStep *step);
+extern void millrace_order_charge(Key *key, int32 tenant_id, float4 weight);
+
+/* dispatcher_index.c: locked */
+extern Key *millrace_index_find_key(Oid database, int32 queue_id, int32 handler_id);
+extern Key *millrace_index_obtain_key(Oid database, int32 queue_id, int32 handler_id);
+extern Entry *millrace_index_find(Oid database, int64 run_id, int32 step_no);
+extern void millrace_index_push(Database *database, const ReadyStep *step, TimestampTz now);
+extern Entry *millrace_index_pop(Key *key, int owner);
+extern void millrace_index_take(Entry *entry, int owner);
+extern void millrace_index_give_back(Database *database, Entry *entry, bool wake);
+extern void millrace_index_forget(Database *database, Entry *entry);
+extern void millrace_index_warm_up(Database *database);
+extern void millrace_index_clear(Database *database);
+
+#endif							/* MILLRACE_DISPATCHER_H */

@@ -1,0 +1,89 @@
+/*
+ * graph_rank.c
+ *		Longest paths: before a step (level), from it to the end (rank), and
+ *		through the whole graph (the critical path).
+ *
+ * Implied edges are shorter than what implies them, so counted ones suffice.
+ */
+#include "postgres.h"
+
+#include "arguments.h"
+#include "graph.h"
+
+PG_FUNCTION_INFO_V1(millrace_graph_critical_path);
+
+void
+millrace_graph_level(int step_count, const GraphNeighbours *needs, int32 *level)
+{
+	for (int s = 0; s < step_count; s++)
+	{
+		const int32 *need = needs->items + needs->start[s];
+
+		level[s] = 0;
+		for (int i = 0; i < needs->counted[s]; i++)
+			level[s] = Max(level[s], level[need[i]] + 1);
+	}
+}
+
+double *
+millrace_graph_rank(const MillraceGraph *graph, const float4 *seconds)
+{
+	double	   *rank = palloc(sizeof(double) * graph->step_count);
+
+	for (int s = graph->step_count - 1; s >= 0; s--)
+	{
+		const int32 *dependent = graph->dependents.items + graph->dependents.start[s];
+		double		longest = 0;
+
+		for (int i = 0; i < graph->dependents.counted[s]; i++)
+			longest = Max(longest, rank[dependent[i]]);
+		rank[s] = seconds[s] + longest;
+	}
+	return rank;
+}
+
+/* The candidate of highest rank, the first among equals. */
+static int
+highest(const double *rank, const int32 *candidates, int count)
+{
+	int			best = candidates[0];
+
+	for (int i = 1; i < count; i++)
+		if (rank[candidates[i]] > rank[best])
+			best = candidates[i];
+	return best;
+}
+
+Datum
+millrace_graph_critical_path(PG_FUNCTION_ARGS)
+{
+	const MillraceGraph *graph;
+	const float4 *seconds;
+	double	   *rank;
+	int32	   *path;
+	int			length = 0;
+	int			s = 0;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+
+	graph = millrace_graph_open(PG_GETARG_DATUM(0));
+	seconds = PG_ARGISNULL(1) ? graph->expected :
+		millrace_arguments_seconds(PG_GETARG_ARRAYTYPE_P(1), "weights", graph->step_count, graph->expected);
+	rank = millrace_graph_rank(graph, seconds);
+
+	/* A first step without needs has the highest rank of all: no step before it adds to it. */
+	for (int i = 1; i < graph->step_count; i++)
+		if (rank[i] > rank[s] && graph->needs.counted[i] == 0)
+			s = i;
+
+	path = palloc(sizeof(int32) * graph->step_count);
+	for (;;)
+	{
+		path[length++] = s;
+		if (graph->dependents.counted[s] == 0)
+			break;
+		s = highest(rank, graph->dependents.items + graph->dependents.start[s], graph->dependents.counted[s]);
+	}
+	PG_RETURN_DATUM(millrace_graph_def_nos(path, length));
+}

@@ -1,0 +1,101 @@
+/*
+ * guc.c
+ *		The settings millrace.*.
+ *
+ * Some are read by SQL alone (current_setting), and are defined here so that
+ * they have a type, bounds, a description and an owner.
+ */
+#include "postgres.h"
+
+#include "guc.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+int			millrace_dispatcher_entries;
+int			millrace_dispatcher_keys;
+int			millrace_wake_interval;
+int			millrace_keeper_interval;
+int			millrace_max_output_bytes;
+
+/* Read through current_setting only. */
+static bool retry_immediately;
+static bool notify;
+static int	lost_limit;
+static int	runs_per_partition;
+static int	events_per_partition;
+
+/* The server refuses to define such settings after its start. */
+static void
+define_shared_memory_sizes(void)
+{
+	DefineCustomIntVariable("millrace.dispatcher_entries",
+							"Ready steps that the dispatcher holds at most, for all databases together.",
+							"Past it, further ready steps wait in the tables and are read from there.",
+							&millrace_dispatcher_entries, 262144, 1024, 16777216,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.dispatcher_keys",
+							"Pairs of queue and handler that the dispatcher holds at most, for all databases together.",
+							NULL,
+							&millrace_dispatcher_keys, 1024, 16, 65536,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+}
+
+static void
+define_intervals(void)
+{
+	DefineCustomIntVariable("millrace.wake_interval",
+							"Least time between two notifications of a database's waker.",
+							"The first one after silence is sent at once.",
+							&millrace_wake_interval, 2, 0, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.keeper_interval",
+							"Longest time between two looks of the keeper.",
+							"It looks earlier when something is due earlier.",
+							&millrace_keeper_interval, 1000, 10, 3600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_engine_settings(void)
+{
+	DefineCustomBoolVariable("millrace.retry_immediately",
+							 "Retries failed steps without waiting out their back-off.",
+							 "For tests.",
+							 &retry_immediately, false,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("millrace.notify",
+							 "On the plain tier, notifies agents from the writing transaction.",
+							 "Turn it off for transactions that are to be prepared.",
+							 &notify, true,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.lost_limit",
+							"Attempts after which a step that keeps losing its agents has failed.",
+							"A higher retry limit of the step's own counts instead.",
+							&lost_limit, 10, 1, 1000000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.max_output_bytes",
+							"Largest output of a step.",
+							NULL,
+							&millrace_max_output_bytes, 1024 * 1024, 1024, 1024 * 1024 * 1024,
+							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.runs_per_partition",
+							"Run ids in each new partition of runs and steps.",
+							NULL,
+							&runs_per_partition, 262144, 256, 1073741824,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.events_per_partition",
+							"Event ids in each new partition of events.",
+							NULL,
+							&events_per_partition, 16777216, 256, 1073741824,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+}
+
+void
+millrace_guc_define(void)
+{
+	if (process_shared_preload_libraries_in_progress)
+		define_shared_memory_sizes();
+	define_intervals();
+	define_engine_settings();
+	MarkGUCPrefixReserved("millrace");
+}

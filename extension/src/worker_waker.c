@@ -1,0 +1,98 @@
+/*
+ * worker_waker.c
+ *		Wakes agents, so that no writing transaction has to.
+ *
+ * A NOTIFY takes a lock of the whole server until its transaction has reached
+ * the disk. Writers therefore only flag a queue in shared memory when they have
+ * committed; this process sends at most one notification per queue and
+ * interval, in a transaction that does not wait for the disk: a notification
+ * lost in a crash is one that nobody was left to hear.
+ */
+#include "postgres.h"
+
+#include "arguments.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "guc.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+typedef struct Wakes
+{
+	int			count;
+	int32	   *queue_ids;
+} Wakes;
+
+static void
+notify(void *argument)
+{
+	static SPIPlanPtr plan = NULL;
+	Wakes	   *wakes = argument;
+	Datum		queue_ids = millrace_arguments_int_array(wakes->queue_ids, wakes->count);
+
+	if (plan == NULL)
+	{
+		Oid			types[] = {INT4ARRAYOID};
+		SPIPlanPtr	prepared = SPI_prepare("SELECT millrace_internal.wake($1) WHERE millrace_internal.is_home()",
+										   lengthof(types), types);
+
+		SPI_keepplan(prepared);
+		plan = prepared;
+	}
+	(void) SPI_execute_plan(plan, &queue_ids, NULL, false, 0);
+}
+
+/* False when the extension has gone: then so does the waker. */
+static bool
+take_wakes(Database *database, Wakes *wakes)
+{
+	bool		installed;
+
+	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
+	wakes->count = millrace_database_take_wakes(database, wakes->queue_ids);
+	installed = database->installed;
+	if (wakes->count > 0)
+		database->wakes++;
+	LWLockRelease(Dispatcher->lock);
+	return installed;
+}
+
+/* Flags that are set meanwhile wait; a command that needs the database does not. */
+static void
+rest(const Database *database)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), millrace_wake_interval);
+	long		left;
+
+	while ((left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end)) > 0)
+	{
+		millrace_worker_sleep(left);
+		millrace_worker_leave_if_held(database);
+	}
+}
+
+void
+millrace_waker_main(Datum argument)
+{
+	Database   *database = millrace_worker_attach(argument, offsetof(Database, waker), "millrace waker");
+	Wakes		wakes = {.queue_ids = palloc(sizeof(int32) * (KEYS->capacity + MAX_WAKE_QUEUES))};
+
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	for (;;)
+	{
+		millrace_worker_leave_if_held(database);
+		if (!take_wakes(database, &wakes))
+			proc_exit(0);
+
+		if (wakes.count == 0)
+			millrace_worker_sleep(-1);
+		else
+		{
+			(void) millrace_worker_run("waking agents", notify, &wakes);
+			rest(database);
+		}
+	}
+}

@@ -1,0 +1,86 @@
+-- Whatever clients, agents, operators and time do to runs, in any order: a run has ended exactly when all its steps have,
+-- and what is left alone comes to its end, with nothing left behind.
+\getenv sources PG_ABS_SRCDIR
+\i :sources/helpers.sql
+SELECT test.register('x', lease => '1 h');
+SELECT test.define('steering', 'a {"retry": {"limit": 1, "backoff": 0}}', 'b <- a', 'c <- a {"rule": "all_done"}', 'd <- b c', 'e <- d {"rule": "all_done"}', 'f', 'g <- f e',
+    'h <- b {"delay": 1}', 'i <- h {"rule": "all_done"}');
+
+CREATE FUNCTION pg_temp.second_passes() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM millrace.set_clock(millrace_internal.clock() + '1 s');
+    PERFORM millrace.keep();
+END $$;
+-- Reports up to so many running steps, with outcomes drawn from these.
+CREATE FUNCTION pg_temp.report(most integer, outcomes text[], steps integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+BEGIN
+    SELECT array_agg(run_id) AS runs, array_agg(step_no) AS steps, array_agg(token) AS tokens, array_agg(outcomes[1 + floor(random() * cardinality(outcomes))]) AS outcomes INTO held
+    FROM (SELECT s.run_id, s.step_no, s.token FROM millrace.steps s JOIN millrace.runs r USING (run_id) WHERE r.workflow = 'steering' AND s.state = 'running' ORDER BY 1, 2 LIMIT most) s;
+    PERFORM FROM millrace.report(test.agent('x'), held.runs, held.steps, held.tokens, held.outcomes, max_steps => steps);
+END $$;
+-- One act of somebody on some run; what does not fit its state is refused.
+CREATE FUNCTION pg_temp.act() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    run   bigint := (SELECT run_id FROM millrace.runs WHERE workflow = 'steering' ORDER BY random() LIMIT 1);
+    step  text := (SELECT key FROM millrace.steps WHERE run_id = run ORDER BY random() LIMIT 1);
+    what  integer := floor(random() * 14);
+BEGIN
+    CASE
+        WHEN what <= 4 THEN PERFORM FROM millrace.claim(test.agent('x'), 1 + floor(random() * 3)::integer);
+        WHEN what <= 7 THEN PERFORM pg_temp.report(3, '{completed,completed,failed,fatal,released}', floor(random() * 3)::integer);
+        WHEN what = 8 THEN PERFORM millrace.pause(run);
+        WHEN what = 9 THEN PERFORM millrace.resume(run);
+        WHEN what = 10 THEN PERFORM millrace.retry(run, CASE WHEN random() < 0.5 THEN step END);
+        WHEN what = 11 THEN PERFORM millrace.resolve(run, step);
+        WHEN what = 12 AND random() < 0.3 THEN PERFORM millrace.cancel(run);
+        ELSE PERFORM pg_temp.second_passes();
+    END CASE;
+EXCEPTION WHEN SQLSTATE 'MR031' OR SQLSTATE 'MR032' OR SQLSTATE 'MR033' OR SQLSTATE 'MR034' OR SQLSTATE 'MR035' THEN
+    NULL;
+END $$;
+CREATE VIEW pg_temp.contradiction AS
+SELECT r.state, string_agg(s.key || ' ' || s.state, ', ' ORDER BY s.key) AS steps
+FROM millrace.runs r JOIN millrace.steps s USING (run_id) WHERE r.workflow = 'steering'
+GROUP BY r.run_id, r.state, r.finished_at
+HAVING (r.finished_at IS NULL) = bool_and(s.state IN ('completed', 'failed', 'skipped', 'cancelled'));
+
+CREATE PROCEDURE pg_temp.storm(seed double precision, INOUT found text DEFAULT 'no contradiction') LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM setseed(seed);
+    PERFORM millrace.submit_many('steering', array_fill(NULL::jsonb, '{3}'));
+    COMMIT;
+    FOR i IN 1..150 LOOP
+        PERFORM pg_temp.act();
+        COMMIT;
+        IF EXISTS (SELECT FROM pg_temp.contradiction) THEN
+            found := (SELECT format('after act %s: %s: %s', i, state, steps) FROM pg_temp.contradiction LIMIT 1);
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+CALL pg_temp.storm(0.17);
+CALL pg_temp.storm(0.42);
+CALL pg_temp.storm(0.58);
+CALL pg_temp.storm(0.93);
+
+-- Left alone, with an agent that completes everything.
+SELECT millrace.resume(run_id) FROM millrace.runs WHERE workflow = 'steering' AND state = 'paused' \g /dev/null
+CREATE PROCEDURE pg_temp.finish() LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE EXISTS (SELECT FROM millrace.runs WHERE workflow = 'steering' AND finished_at IS NULL) LOOP
+        PERFORM pg_temp.second_passes();
+        COMMIT;
+        PERFORM FROM millrace.claim(test.agent('x'), 100);
+        COMMIT;
+        PERFORM pg_temp.report(100, '{completed}', 0);
+        COMMIT;
+    END LOOP;
+END $$;
+SET statement_timeout = '5min';
+CALL pg_temp.finish();
+RESET statement_timeout;
+SELECT count(*), count(*) FILTER (WHERE finished_at IS NULL) AS alive FROM millrace.runs WHERE workflow = 'steering';
+SELECT held FROM millrace.agents WHERE name = 'x';
+SELECT test.claim('x', 100);

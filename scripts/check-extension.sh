@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Runs the extension's regression tests and isolation specs against private clusters, once on each tier.
+#
+#   scripts/check-extension.sh [--tier plain|dispatcher] [TEST…]
+#
+#   TEST   names of regression tests or specs (default: all of extension/test/schedule, then all of test/specs)
+#
+# The extension must be installed (make install-extension). The tests run in a copy of extension/test that the server's
+# account owns, so that nothing is written into the sources.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib.sh
+source scripts/lib.sh
+
+tiers=(plain dispatcher)
+if [ "${1:-}" = --tier ]; then
+  tiers=("${2:?--tier needs plain or dispatcher}")
+  shift 2
+fi
+
+if [ $# -gt 0 ]; then
+  tests=("$@")
+else
+  mapfile -t tests < <(
+    sed -e 's/ *#.*//' -e '/^$/d' extension/test/schedule
+    find extension/test/specs -name '*.spec' -printf '%f\n' 2>/dev/null | sed 's/\.spec$//' | sort
+  )
+fi
+regressions=() specs=()
+for test in "${tests[@]}"; do
+  if [ -e "extension/test/sql/$test.sql" ]; then
+    regressions+=("$test")
+  elif [ -e "extension/test/specs/$test.spec" ]; then
+    specs+=("$test")
+  else
+    die "there is no test '$test'" "tests are extension/test/sql/*.sql and extension/test/specs/*.spec"
+  fi
+done
+
+pg_config=$(require_pg_config)
+harness=$(dirname "$("$pg_config" --pgxs)")/../test
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/millrace-check.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+passed=0 failed=0
+
+# run_tests TIER PROGRAM TEST…: pg_regress, or its sister for specs, on a cluster of its own, in a database that has
+# the extension. What does not pass has failed, whatever the reason.
+run_tests() {
+  local tier=$1 program=$2 work passes
+  shift 2
+  [ $# -gt 0 ] || return 0
+  work=$scratch/$tier-$(basename "$program")
+  mkdir "$work" "$work/output"
+  cp -r extension/test "$work/input"
+  ! is_root || chown -R postgres: "$scratch"
+  say "$(basename "$program"), $tier tier"
+  scripts/with-cluster.sh --tier "$tier" --set max_prepared_transactions=20 --as-server -- \
+    env --chdir="$work" "$harness/$program" --bindir="$("$pg_config" --bindir)" --dbname=regression \
+    --inputdir="$work/input" --outputdir="$work/output" --load-extension=millrace "$@" 2>&1 | tee "$work/log" ||
+    cat "$work/output/regression.diffs" 2>/dev/null || true
+  passes=$(grep -c -E '^(test .* \.\.\. ok|ok [0-9]+) ' "$work/log" || true)
+  passed=$((passed + passes))
+  failed=$((failed + $# - passes))
+}
+
+for tier in "${tiers[@]}"; do
+  run_tests "$tier" regress/pg_regress "${regressions[@]}"
+  run_tests "$tier" isolation/pg_isolation_regress "${specs[@]}"
+done
+summarise "$passed" "$failed"

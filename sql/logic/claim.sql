@@ -1,0 +1,96 @@
+-- Purpose: a claim: the contract of docs/sql-reference.md on top of logic/start.sql.
+
+CREATE OR REPLACE FUNCTION millrace.claim(agent_id integer, max_steps integer DEFAULT 1, capacity jsonb DEFAULT NULL, max_bytes integer DEFAULT 8388608)
+RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    agent   millrace_internal.agent;
+    free    record;
+    receipt bigint;
+    started record;
+BEGIN
+    PERFORM millrace_internal.require_read_committed();
+    agent := millrace_internal.agent_get(claim.agent_id);
+    free := millrace_internal.agent_capacity(agent, claim.capacity, claim.max_steps);
+    receipt := nextval('millrace_internal.receipt_no_seq');
+    started := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids, free.rooms, claim.max_steps);
+    RETURN QUERY
+    SELECT w.run_id, w.step_no, w.token, w.attempt, w.workflow, w.key, w.handler, w.settings, w.input, w.timeout, w.element, w.trace
+    FROM millrace_internal.hand_out(0::smallint, agent, receipt, started.run_ids, started.step_nos, started.tokens, started.attempts, claim.max_bytes) w;
+END $$;
+COMMENT ON FUNCTION millrace.claim(integer, integer, jsonb, integer) IS
+'Hands an agent up to max_steps ready steps that its queues, handlers and free capacity allow, in order of priority, fair share between tenants, age of run, rank.
+Durable once the transaction has committed: start no handler before. Errors: MR001, MR021 unknown agent, MR023 handler it is not registered for, MR043 isolation.
+Tables changed: step, event, receipt, ready (plain tier). Locks: step rows, SKIP LOCKED.';
+
+-- The rows of started steps and their receipt. What exceeds max_bytes is given back; what has no input fails.
+CREATE OR REPLACE FUNCTION millrace_internal.hand_out(in_shard smallint, agent millrace_internal.agent, in_receipt_no bigint,
+    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], max_bytes integer)
+RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    w              record;
+    bytes          bigint := 0;
+    first_row      boolean := true;
+    shortest       double precision;
+    back_runs      bigint[];
+    back_steps     integer[];
+    back_tokens    integer[];
+    broken_runs    bigint[];
+    broken_steps   integer[];
+    broken_tokens  integer[];
+    broken_reasons text[];
+BEGIN
+    IF run_ids IS NULL OR cardinality(run_ids) = 0 THEN
+        RETURN;
+    END IF;
+    FOR w IN SELECT * FROM millrace_internal.work_rows(in_shard, run_ids, step_nos, tokens, attempts) LOOP
+        shortest := least(shortest, w.timeout);
+        IF w.problem IS NOT NULL THEN
+            broken_runs := broken_runs || w.run_id; broken_steps := broken_steps || w.step_no;
+            broken_tokens := broken_tokens || w.token; broken_reasons := broken_reasons || w.problem;
+            CONTINUE;
+        END IF;
+        IF w.input IS NOT NULL OR w.settings IS NOT NULL THEN
+            bytes := bytes + coalesce(octet_length(w.input::text), 0) + coalesce(octet_length(w.settings::text), 0);
+            IF bytes > max_bytes AND NOT first_row THEN
+                back_runs := back_runs || w.run_id; back_steps := back_steps || w.step_no; back_tokens := back_tokens || w.token;
+                CONTINUE;
+            END IF;
+        END IF;
+        first_row := false;
+        run_id := w.run_id; step_no := w.step_no; token := w.token; attempt := w.attempt; workflow := w.workflow; key := w.key; handler := w.handler;
+        settings := w.settings; input := w.input; timeout := w.timeout; element := w.element; trace := w.trace;
+        RETURN NEXT;
+    END LOOP;
+    PERFORM millrace_internal.receipt_write(in_shard, agent.agent_id, in_receipt_no, run_ids, step_nos, tokens, shortest);
+    IF back_runs IS NOT NULL THEN
+        PERFORM millrace_internal.decide(in_shard, agent.agent_id, back_runs, back_steps, back_tokens,
+                                         array_fill(5::smallint, ARRAY[cardinality(back_runs)]), NULL, NULL, NULL);
+    END IF;
+    IF broken_runs IS NOT NULL THEN
+        PERFORM millrace_internal.fail_broken(in_shard, agent.agent_id, broken_runs, broken_steps, broken_tokens, broken_reasons);
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.hand_out(smallint, millrace_internal.agent, bigint, bigint[], integer[], integer[], integer[], integer) IS
+'What an agent reads of the steps it was given, and their receipt. Tables changed: receipt; step, event for what is given back or fails.';
+
+-- Steps without an input fail as they are handed out. This comes last in a call that holds other rows, and so may not wait
+-- for any: where another call holds what would fall, the steps are given back, and fail when they are handed out next.
+CREATE OR REPLACE FUNCTION millrace_internal.fail_broken(in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], reasons text[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    patience text := current_setting('lock_timeout');
+BEGIN
+    PERFORM set_config('lock_timeout', '1ms', true);
+    PERFORM millrace_internal.decide(in_shard, in_agent_id, run_ids, step_nos, tokens, array_fill(3::smallint, ARRAY[cardinality(run_ids)]), NULL, reasons, NULL);
+    PERFORM set_config('lock_timeout', patience, true);
+EXCEPTION WHEN lock_not_available THEN
+    PERFORM millrace_internal.decide(in_shard, in_agent_id, run_ids, step_nos, tokens, array_fill(5::smallint, ARRAY[cardinality(run_ids)]), NULL, NULL, NULL);
+END $$;
+COMMENT ON FUNCTION millrace_internal.fail_broken(smallint, integer, bigint[], integer[], integer[], text[]) IS
+'Fails steps whose input cannot be computed, or gives them back if that would have to wait. Tables changed: as decide.';

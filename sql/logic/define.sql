@@ -1,0 +1,121 @@
+-- Purpose: a definition becomes a version.
+
+-- Arguments: definition  see docs/sql-reference.md
+--            search_path of the definer, with which its sql steps run
+-- Returns:   the workflow's name, its version, and whether that is new
+-- Tables changed: workflow, version, step_definition, queue, handler. Locks: the workflow's row, so that versions are numbered one by one.
+CREATE OR REPLACE FUNCTION millrace.define_workflow(definition jsonb, search_path text DEFAULT current_setting('search_path'))
+RETURNS TABLE (workflow text, version integer, version_id integer, steps integer, edges integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    found_id integer := millrace_internal.define(definition, coalesce(define_workflow.search_path, '"$user", public'), false);
+BEGIN
+    RETURN QUERY
+    SELECT w.name, v.version, v.version_id, v.steps, v.edges
+    FROM millrace_internal.version v
+    JOIN millrace_internal.workflow w USING (workflow_id)
+    WHERE v.version_id = found_id;
+END $$;
+COMMENT ON FUNCTION millrace.define_workflow(jsonb, text) IS
+'Defines a workflow: the same definition again answers the same version, a changed one makes the next. Runs keep the version they started with.
+Errors: MR101-MR112, with all mistakes in the detail (see validate_workflow).';
+
+CREATE OR REPLACE FUNCTION millrace_internal.define(definition jsonb, path_of_definer text, is_inline boolean)
+RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    definer  name := millrace_internal.caller();
+    hash     bytea := sha256(convert_to(coalesce(definition, 'null')::text || E'\n' || path_of_definer, 'UTF8'));
+    mistakes record;
+    owner_id integer;
+    found_id integer;
+    latest   record;
+BEGIN
+    -- unpacked once: a large value that comes from a table would be unpacked at every look
+    definition := CASE WHEN jsonb_typeof(definition) = 'object' THEN definition || '{}' ELSE definition END;
+    SELECT w.workflow_id, v.version_id, v.inline INTO latest
+    FROM millrace_internal.workflow w JOIN millrace_internal.version v USING (workflow_id)
+    WHERE w.name = definition ->> 'workflow' AND v.content_hash = hash AND v.defined_by = definer::regrole;
+    IF latest.version_id IS NOT NULL AND (is_inline OR NOT latest.inline) THEN
+        RETURN latest.version_id;
+    END IF;
+
+    SELECT count(*) AS n, min(code) FILTER (WHERE nth = 1) AS code, min(message) FILTER (WHERE nth = 1) AS message, min(hint) FILTER (WHERE nth = 1) AS hint,
+           string_agg(format('%s: %s [%s]', path, message, code), E'\n' ORDER BY nth) FILTER (WHERE nth <= 20) AS listed
+    INTO mistakes
+    FROM (SELECT *, row_number() OVER () AS nth FROM millrace_internal.definition_problems(definition, definer, path_of_definer)) p;
+    IF mistakes.n > 0 THEN
+        PERFORM millrace_internal.fail(mistakes.code, mistakes.message,
+            CASE WHEN mistakes.n > 1 THEN format(E'%s mistakes:\n%s', mistakes.n, mistakes.listed) END, mistakes.hint);
+    END IF;
+
+    INSERT INTO millrace_internal.workflow (name) VALUES (definition ->> 'workflow') ON CONFLICT DO NOTHING;
+    SELECT w.workflow_id INTO owner_id FROM millrace_internal.workflow w WHERE w.name = definition ->> 'workflow' FOR NO KEY UPDATE;
+    -- somebody may have defined the same while we waited
+    SELECT v.version_id INTO found_id FROM millrace_internal.version v
+    WHERE v.workflow_id = owner_id AND v.content_hash = hash AND v.defined_by = definer::regrole;
+    IF found_id IS NULL THEN
+        RETURN millrace_internal.version_create(owner_id, definition, hash, definer, path_of_definer, is_inline);
+    ELSIF NOT is_inline THEN
+        -- what came with a submit first is now the workflow's own
+        UPDATE millrace_internal.version v SET inline = false WHERE v.version_id = found_id AND v.inline;
+    END IF;
+    RETURN found_id;
+END $$;
+COMMENT ON FUNCTION millrace_internal.define(jsonb, text, boolean) IS 'The version of a definition, made if it is new.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.version_create(owner_id integer, definition jsonb, hash bytea, definer name, path_of_definer text, is_inline boolean)
+RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_mergejoin = off SET jit = off AS $$
+#variable_conflict use_variable
+DECLARE
+    new_id   integer := nextval('millrace_internal.version_id_seq');
+    keys     text[];
+    handlers text[];
+    queues   text[];
+    rules    smallint[];
+    expected real[];
+    froms    integer[];
+    tos      integer[];
+    g        record;
+BEGIN
+    SELECT array_agg(s.key ORDER BY s.ordinal), array_agg(DISTINCT s.handler), array_agg(DISTINCT s.queue), array_agg(s.rule ORDER BY s.ordinal),
+           array_agg(coalesce(millrace_internal.seconds(s.expected), 1)::real ORDER BY s.ordinal)
+    INTO keys, handlers, queues, rules, expected
+    FROM millrace_internal.definition_steps(definition) s;
+    -- queues before handlers, as everywhere: two calls that bring the same new names wait for each other in one order
+    PERFORM millrace_internal.queue_ids(queues);
+    PERFORM millrace_internal.handler_ids(handlers);
+
+    SELECT array_agg(k.ord::integer), array_agg(n.ordinal) INTO froms, tos
+    FROM millrace_internal.definition_needs(definition) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key);
+    SELECT * INTO g FROM millrace_internal.graph_build(cardinality(keys), coalesce(froms, '{}'), coalesce(tos, '{}'), rules, expected, 16 * 1024 * 1024);
+
+    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, graph, defined_by, search_path)
+    SELECT new_id, owner_id, coalesce((SELECT max(v.version) FROM millrace_internal.version v WHERE v.workflow_id = owner_id), 0) + 1,
+           is_inline, hash, definition, CASE definition ->> 'on_failure' WHEN 'cancel' THEN 1 ELSE 0 END, cardinality(keys),
+           (SELECT sum(cardinality(millrace_internal.graph_needs(g.graph, n))) FROM generate_series(1, cardinality(keys)) n),
+           (SELECT count(*) FROM unnest(g.closing) c WHERE c),
+           ARRAY(SELECT n::integer FROM unnest(g.needs_count) WITH ORDINALITY c (needs, n) WHERE c.needs = 0 ORDER BY n),
+           g.graph, definer::regrole, path_of_definer;
+
+    INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, priority, takes_input,
+        retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, timeout, delay, expected,
+        settings, input, required, level, rank, needs_count, closing, dependents, needs)
+    SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
+           coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
+           coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
+           coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),
+           millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
+           s.settings, s.input, s.required, b.level, b.rank, b.needs_count, b.closing,
+           nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no), '{}')
+    FROM millrace_internal.definition_steps(definition) s
+    JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
+    JOIN unnest(g.level, g.rank, g.needs_count, g.closing, g.dependents_start[1:cardinality(keys)], g.dependents_start[2:])
+         WITH ORDINALITY b (level, rank, needs_count, closing, first_dependent, past_dependents, def_no) ON b.def_no = n.def_no
+    JOIN millrace_internal.handler h ON h.name = s.handler
+    JOIN millrace_internal.queue q ON q.name = s.queue;
+    RETURN new_id;
+END $$;
+COMMENT ON FUNCTION millrace_internal.version_create(integer, jsonb, bytea, name, text, boolean) IS
+'Writes a checked definition as the next version of a workflow, its graph computed. Tables changed: version, step_definition, queue, handler.';

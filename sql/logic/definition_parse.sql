@@ -1,0 +1,35 @@
+-- Purpose: a definition as rows. Nothing here refuses anything: logic/definition_check.sql does, before.
+
+-- Returns: one row per step, with the workflow's defaults filled in.
+CREATE OR REPLACE FUNCTION millrace_internal.definition_steps(definition jsonb)
+RETURNS TABLE (ordinal integer, key text, handler text, queue text, rule smallint, priority smallint,
+               retry jsonb, timeout jsonb, delay jsonb, expected jsonb, settings jsonb, input jsonb, required jsonb, needs jsonb)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.ordinality::integer,
+           s.step ->> 'key',
+           s.step ->> 'handler',
+           coalesce(s.step ->> 'queue', 'default'),
+           CASE s.step ->> 'rule' WHEN 'all_done' THEN 1 ELSE 0 END::smallint,
+           coalesce((s.step ->> 'priority')::numeric::smallint, 0::smallint),
+           s.step -> 'retry', s.step -> 'timeout', s.step -> 'delay', s.step -> 'expected',
+           s.step -> 'with', s.step -> 'input', s.step -> 'required', s.step -> 'needs'
+    FROM (SELECT e.ordinality,
+                 CASE WHEN d.defaults IS NULL THEN e.step
+                      WHEN d.defaults ? 'retry' AND e.step ? 'retry'
+                      THEN d.defaults || e.step || jsonb_build_object('retry', (d.defaults -> 'retry') || (e.step -> 'retry'))
+                      ELSE d.defaults || e.step END AS step
+          FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ordinality),
+               (SELECT definition -> 'defaults' AS defaults) d) s
+$$;
+COMMENT ON FUNCTION millrace_internal.definition_steps(jsonb) IS 'The steps of a valid definition, in its order, defaults filled in.';
+
+-- Returns: one row per declared need: the step's place and the key it needs.
+CREATE OR REPLACE FUNCTION millrace_internal.definition_needs(definition jsonb)
+RETURNS TABLE (ordinal integer, place integer, key text)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT e.ordinality::integer, n.ordinality::integer, n.key
+    FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ordinality),
+         jsonb_array_elements_text(e.step -> 'needs') WITH ORDINALITY n (key, ordinality)
+    WHERE jsonb_typeof(e.step -> 'needs') = 'array'
+$$;
+COMMENT ON FUNCTION millrace_internal.definition_needs(jsonb) IS 'The declared edges of a definition, by place and key.';

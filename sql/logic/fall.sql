@@ -1,0 +1,42 @@
+-- Purpose: before skips spread: the rows that may be touched, taken in one ascending pass (class 2 of docs/locking.md).
+-- Where no need has ended badly, nothing spreads further than the dependents, and this is not needed.
+
+-- Arguments: bad_*  steps that will be skipped; hit_*  dependents that this call counts down
+-- Locks: step rows of all that hangs on them, ascending. Tables changed: step (missing rows are written as pending).
+CREATE OR REPLACE FUNCTION millrace_internal.lock_falling(in_shard smallint, bad_runs bigint[], bad_defs integer[], hit_runs bigint[], hit_defs integer[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    all_runs bigint[];
+    all_defs integer[];
+BEGIN
+    SELECT array_agg(f.run_id ORDER BY f.run_id, f.def_no), array_agg(f.def_no ORDER BY f.run_id, f.def_no) INTO all_runs, all_defs
+    FROM (SELECT b.run_id, below.def_no
+          FROM unnest(bad_runs, bad_defs) b (run_id, def_no)
+          JOIN millrace_internal.run r ON r.run_id = b.run_id AND r.shard = in_shard
+          JOIN millrace_internal.version v ON v.version_id = r.version_id
+          CROSS JOIN LATERAL unnest(millrace_internal.graph_descendants(v.graph, b.def_no)) below (def_no)
+          UNION
+          SELECT * FROM unnest(hit_runs, hit_defs) h (run_id, def_no)) f;
+    PERFORM millrace_internal.materialise(in_shard, all_runs, all_defs);
+    PERFORM FROM (SELECT FROM unnest(all_runs, all_defs) f (run_id, def_no)
+                  CROSS JOIN LATERAL (SELECT FROM millrace_internal.step s
+                                      WHERE s.run_id = f.run_id AND s.step_no = f.def_no AND s.shard = in_shard FOR NO KEY UPDATE) s) locked;
+END $$;
+COMMENT ON FUNCTION millrace_internal.lock_falling(smallint, bigint[], integer[], bigint[], integer[]) IS 'Locks all that may be skipped with these steps, in one ascending pass.';
+
+-- Writes the rows of pending steps that have none yet. Argument order is lock order: ascending.
+CREATE OR REPLACE FUNCTION millrace_internal.materialise(in_shard smallint, run_ids bigint[], def_nos integer[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, state, needs_left)
+    SELECT in_shard, u.run_id, u.def_no, r.version_id, u.def_no, 0, d.needs_count
+    FROM unnest(run_ids, def_nos) WITH ORDINALITY u (run_id, def_no, ord)
+    JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
+    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.def_no
+    WHERE (u.run_id & 255) = in_shard
+      AND NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = u.run_id AND s.step_no = u.def_no AND s.shard = in_shard)
+    ORDER BY u.ord
+    ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION millrace_internal.materialise(smallint, bigint[], integer[]) IS 'Gives pending steps their rows. Tables changed: step.';

@@ -1,0 +1,123 @@
+-- Purpose: the first pass of every decision over running steps: their own rows (class 1 of docs/locking.md).
+-- Codes: 1 completed, 2 failed, 3 fatal, 4 timed out, 5 given back, 6 its agent was lost; 0 is passed over.
+
+-- Back-off before the next try, in seconds, from the attempts on the step itself.
+CREATE OR REPLACE FUNCTION millrace_internal.backoff(attempts integer, base double precision, factor double precision, longest double precision, jitter double precision)
+RETURNS double precision LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN millrace_internal.setting('millrace.retry_immediately')::boolean THEN 0
+                ELSE greatest(0, least(longest, base * factor ^ least(attempts - 1, 1000.0 / factor)) * (1 + jitter * (2 * random() - 1))) END
+$$;
+COMMENT ON FUNCTION millrace_internal.backoff(integer, double precision, double precision, double precision, double precision) IS
+'min(max, backoff * factor ^ (attempts - 1)), give or take the jitter.';
+
+-- Returns: what was applied, by place in the arguments; the dependents that were hit, with how many of their needs ended and how
+-- many of these badly; per run the closing steps that ended and the steps that failed; per receipt how many of its steps were
+-- settled; steps that are ready again and steps that wait.
+-- Locks: own rows, ascending. Tables changed: step, event.
+CREATE OR REPLACE FUNCTION millrace_internal.finish(
+    in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[], errors text[], elapsed double precision[],
+    OUT applied integer[],
+    OUT hit_runs bigint[], OUT hit_defs integer[], OUT hit_n integer[], OUT hit_bad integer[],
+    OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[],
+    OUT settled_receipts bigint[], OUT settled_n integer[],
+    OUT ready_runs bigint[], OUT ready_steps integer[],
+    OUT waiting_runs bigint[], OUT waiting_steps integer[], OUT waiting_tokens integer[], OUT waiting_due timestamptz[])
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    frozen  timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
+    xact    bigint := pg_current_xact_id()::text::bigint;
+    lost_limit integer := millrace_internal.setting('millrace.lost_limit')::integer;
+BEGIN
+    IF 1 = ALL (codes) THEN
+        -- Nothing but completions, as nearly always: what follows depends on nothing in the row, which is read once.
+        WITH own AS (
+            UPDATE millrace_internal.step s
+            SET state = 10, finished_at = coalesce(frozen, clock_timestamp()), elapsed = u.elapsed, error = NULL
+            FROM (SELECT * FROM unnest(run_ids, step_nos, tokens, elapsed) WITH ORDINALITY u (run_id, step_no, token, elapsed, ord)
+                  WHERE (u.run_id & 255) = in_shard ORDER BY u.run_id, u.step_no) u,
+                 millrace_internal.step_definition d
+            WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
+              AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id
+              AND d.version_id = s.version_id AND d.def_no = s.def_no
+            RETURNING u.ord, s.run_id, s.step_no, s.attempts, s.receipt_no, s.finished_at, d.dependents, d.closing),
+        told AS (
+            INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
+            SELECT o.run_id, o.finished_at, xact, o.step_no, in_agent_id, o.attempts, in_shard, 11 FROM own o),
+        hit AS MATERIALIZED (
+            SELECT o.run_id, dependent, count(*)::integer AS n FROM own o, unnest(o.dependents) dependent GROUP BY 1, 2),
+        ended AS MATERIALIZED (SELECT o.run_id, count(*)::integer AS closing FROM own o WHERE o.closing GROUP BY 1),
+        receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
+        SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n
+        INTO applied, hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed, settled_receipts, settled_n
+        FROM (SELECT array_agg(o.ord::integer) AS applied FROM own o) o,
+             (SELECT array_agg(h.run_id) AS runs, array_agg(h.dependent) AS defs, array_agg(h.n) AS n, array_agg(0) AS bad FROM hit h) h,
+             (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(0) AS failed FROM ended e) e,
+             (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
+        RETURN;
+    END IF;
+
+    WITH mine AS MATERIALIZED (
+        -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
+        SELECT u.ord, s.run_id, s.step_no, u.token, u.code, u.error, u.elapsed, d.dependents, d.closing, r.wait,
+               CASE WHEN u.code = 1 THEN 10
+                    WHEN u.code = 3 THEN 11
+                    WHEN u.code = 5 THEN 2
+                    WHEN u.code = 6 THEN CASE WHEN s.attempts <= greatest(d.retry_limit, lost_limit) THEN 2 ELSE 11 END
+                    WHEN s.attempts > d.retry_limit THEN 11
+                    WHEN r.wait > 0 THEN 1 ELSE 2 END AS next
+        FROM unnest(run_ids, step_nos, tokens, codes, errors, elapsed) WITH ORDINALITY u (run_id, step_no, token, code, error, elapsed, ord)
+        JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
+             AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id AND u.code > 0
+        JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
+        CROSS JOIN LATERAL (SELECT CASE WHEN u.code IN (2, 4)
+                            THEN millrace_internal.backoff(s.attempts, d.retry_backoff, d.retry_factor, d.retry_max, d.retry_jitter) END AS wait OFFSET 0) r
+        WHERE (u.run_id & 255) = in_shard
+        ORDER BY s.run_id, s.step_no),
+    own AS (
+        UPDATE millrace_internal.step s
+        SET state = m.next,
+            attempts = CASE WHEN m.code = 5 THEN s.attempts - 1 ELSE s.attempts END,
+            ready_at = CASE m.next WHEN 2 THEN coalesce(frozen, clock_timestamp())
+                                   WHEN 1 THEN coalesce(frozen, clock_timestamp()) + make_interval(secs => m.wait) ELSE s.ready_at END,
+            finished_at = CASE WHEN m.next >= 10 THEN coalesce(frozen, clock_timestamp()) END,
+            elapsed = m.elapsed,
+            error = CASE WHEN m.code = 1 THEN NULL ELSE coalesce(m.error, s.error) END
+        FROM mine m
+        WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state = 4 AND s.token = m.token
+        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.wait, m.dependents, m.closing,
+                  coalesce(s.finished_at, frozen, clock_timestamp()) AS at, CASE m.next WHEN 1 THEN s.ready_at END AS due_at),
+    told AS (
+        INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
+        SELECT o.run_id, o.at, xact, o.step_no, in_agent_id, CASE WHEN o.code = 5 THEN o.attempts + 1 ELSE o.attempts END, in_shard,
+               CASE WHEN o.next = 10 THEN 11 WHEN o.next = 11 THEN 12 WHEN o.code IN (5, 6) THEN 10 ELSE 9 END,
+               CASE WHEN o.code = 1 THEN NULL
+                    WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost'])[o.code])
+                    WHEN o.code = 5 THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
+                    WHEN o.code = 6 THEN jsonb_build_object('reason', 'agent lost')
+                    ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END,
+                                            'due_at', coalesce(o.due_at, o.at)) END
+        FROM own o ORDER BY o.ord),
+    hit AS MATERIALIZED (
+        SELECT o.run_id, dependent, count(*)::integer AS n, count(*) FILTER (WHERE o.next <> 10)::integer AS bad
+        FROM own o, unnest(o.dependents) dependent WHERE o.next >= 10 GROUP BY 1, 2),
+    ended AS MATERIALIZED (
+        SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.next = 11)::integer AS failed
+        FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) GROUP BY 1),
+    receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
+    SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n,
+           o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due
+    INTO applied, hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed, settled_receipts, settled_n,
+         ready_runs, ready_steps, waiting_runs, waiting_steps, waiting_tokens, waiting_due
+    FROM (SELECT array_agg(o.ord::integer) AS applied,
+                 array_agg(o.run_id) FILTER (WHERE o.next = 2) AS ready_runs, array_agg(o.step_no) FILTER (WHERE o.next = 2) AS ready_steps,
+                 array_agg(o.run_id) FILTER (WHERE o.next = 1) AS waiting_runs, array_agg(o.step_no) FILTER (WHERE o.next = 1) AS waiting_steps,
+                 array_agg(o.token) FILTER (WHERE o.next = 1) AS waiting_tokens,
+                 array_agg(o.due_at) FILTER (WHERE o.next = 1) AS waiting_due FROM own o) o,
+         (SELECT array_agg(h.run_id ORDER BY h.run_id, h.dependent) AS runs, array_agg(h.dependent ORDER BY h.run_id, h.dependent) AS defs,
+                 array_agg(h.n ORDER BY h.run_id, h.dependent) AS n, array_agg(h.bad ORDER BY h.run_id, h.dependent) AS bad FROM hit h) h,
+         (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(e.failed) AS failed FROM ended e) e,
+         (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
+END $$;
+COMMENT ON FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[]) IS
+'Moves running steps on by their outcome, where token and agent are still theirs.';

@@ -1,0 +1,74 @@
+-- Purpose: what a step receives: its input, computed inside the database so that an agent is sent only what it needs.
+
+-- Arguments: template  the step's `input`; context  {"run": ..., "needs": {...}}
+-- Returns:   the template with its paths replaced: the first match, null without one; all matches as an array where the
+--            path asks for many ([*], .*, .**, a filter)
+CREATE OR REPLACE FUNCTION millrace_internal.input_fill(template jsonb, context jsonb)
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    leaf text;
+BEGIN
+    CASE jsonb_typeof(template)
+        WHEN 'string' THEN
+            leaf := template #>> '{}';
+            IF left(leaf, 2) = '$$' THEN
+                RETURN to_jsonb(substr(leaf, 2));
+            ELSIF left(leaf, 1) <> '$' THEN
+                RETURN template;
+            ELSIF leaf ~ '\[\*\]|\.\*|\?' THEN
+                RETURN jsonb_path_query_array(context, leaf::jsonpath, '{}', true);
+            ELSE
+                RETURN coalesce(jsonb_path_query_first(context, leaf::jsonpath, '{}', true), 'null');
+            END IF;
+        WHEN 'object' THEN
+            RETURN (SELECT coalesce(jsonb_object_agg(key, millrace_internal.input_fill(value, context)), '{}') FROM jsonb_each(template));
+        WHEN 'array' THEN
+            RETURN (SELECT coalesce(jsonb_agg(millrace_internal.input_fill(value, context) ORDER BY ord), '[]')
+                    FROM jsonb_array_elements(template) WITH ORDINALITY e (value, ord));
+        ELSE
+            RETURN template;
+    END CASE;
+END $body$;
+COMMENT ON FUNCTION millrace_internal.input_fill(jsonb, jsonb) IS 'An input template with its JSONPath leaves replaced.';
+
+-- Returns: {"run": the run's input, "needs": {key: output}}: outputs of the declared needs that have one
+CREATE OR REPLACE FUNCTION millrace_internal.input_context(in_shard smallint, in_run_id bigint, in_version_id integer, needs integer[])
+RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+    SELECT jsonb_build_object(
+        'run', (SELECT i.input FROM millrace_internal.run_input i WHERE i.run_id = in_run_id AND i.shard = in_shard),
+        'needs', coalesce((SELECT jsonb_object_agg(d.key, o.output)
+                           FROM unnest(needs) n (def_no)
+                           JOIN millrace_internal.output o ON o.run_id = in_run_id AND o.step_no = n.def_no AND o.shard = in_shard
+                           JOIN millrace_internal.step_definition d ON d.version_id = in_version_id AND d.def_no = n.def_no), '{}'))
+$$;
+COMMENT ON FUNCTION millrace_internal.input_context(smallint, bigint, integer, integer[]) IS 'What a step''s input may refer to.';
+
+-- Returns: the input of a step, or the reason why there is none
+CREATE OR REPLACE FUNCTION millrace_internal.input_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition,
+    OUT input jsonb, OUT problem text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    context jsonb := millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs);
+    missing text;
+BEGIN
+    input := CASE WHEN def.input IS NULL THEN context ELSE millrace_internal.input_fill(def.input, context) END;
+    IF def.required IS NOT NULL AND def.required <> 'false' AND def.input IS NOT NULL THEN
+        SELECT string_agg(p, ', ' ORDER BY p) INTO missing
+        FROM millrace_internal.input_paths(CASE WHEN def.required = 'true' THEN def.input
+             ELSE (SELECT jsonb_agg(def.input -> n) FROM jsonb_array_elements_text(def.required) n) END) p
+        WHERE NOT jsonb_path_exists(context, p::jsonpath, '{}', true);
+        IF missing IS NOT NULL THEN
+            input := NULL;
+            problem := format('MR044: nothing matches %s', missing);
+        END IF;
+    END IF;
+    IF octet_length(input::text) > pg_size_bytes(millrace_internal.setting('millrace.max_output_bytes')) THEN
+        input := NULL;
+        problem := 'MR044: the input is larger than millrace.max_output_bytes';
+    END IF;
+EXCEPTION WHEN data_exception OR program_limit_exceeded OR undefined_object OR feature_not_supported THEN
+    -- what a path may end in only once it meets data
+    input := NULL;
+    problem := 'MR044: ' || SQLERRM;
+END $$;
+COMMENT ON FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition) IS 'A step''s input, or why it cannot be computed.';

@@ -1,0 +1,154 @@
+-- Purpose: keeping time: due timers, deadlines, timeouts, lost agents, partitions. One chore a call, one transaction a
+-- chore, so that the lock order holds and no chore delays another for long. Time in what is due, never in what is stored.
+
+-- Returns: when to call again: now if more may be due, null if nothing is foreseen.
+CREATE OR REPLACE FUNCTION millrace_internal.keep()
+RETURNS timestamptz LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_at timestamptz := millrace_internal.clock();
+BEGIN
+    PERFORM millrace_internal.partitions_ensure(), millrace_internal.sink_ensure();
+    IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_deadlines(now_at)
+       OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at) THEN
+        RETURN now_at;
+    END IF;
+    RETURN millrace_internal.next_due_at();
+END $$;
+COMMENT ON FUNCTION millrace_internal.keep() IS 'Does one chore that is due; answers when to come back.';
+
+CREATE OR REPLACE FUNCTION millrace.keep()
+RETURNS timestamptz LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    next_at timestamptz;
+BEGIN
+    PERFORM millrace_internal.require_read_committed();
+    PERFORM pg_advisory_xact_lock(hashtext('millrace_internal.keeper'));
+    RETURN millrace_internal.keep();
+END $$;
+COMMENT ON FUNCTION millrace.keep() IS
+'Does one chore of the keeper that is due, at most: for tests and emergencies. Answers when the next one is due (now: call again; null: none foreseen).';
+
+CREATE OR REPLACE FUNCTION millrace_internal.next_due_at()
+RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT least((SELECT t.due_at FROM millrace_internal.timer t ORDER BY t.due_at LIMIT 1),
+                 (SELECT r.deadline FROM millrace_internal.receipt r WHERE r.deadline IS NOT NULL ORDER BY r.deadline LIMIT 1),
+                 (SELECT min(a.lease_expires_at) FROM millrace_internal.agent a
+                  WHERE EXISTS (SELECT FROM millrace_internal.receipt r WHERE r.agent_id = a.agent_id)))
+$$;
+COMMENT ON FUNCTION millrace_internal.next_due_at() IS 'The next timer, timeout or end of a lease.';
+
+-- Waiting steps whose time has come are ready. Locks: timers, SKIP LOCKED; step rows, ascending. Tables changed: timer, step, ready (plain tier).
+CREATE OR REPLACE FUNCTION millrace_internal.keep_timers(now_at timestamptz)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    due  record;
+    woke record;
+BEGIN
+    WITH head AS MATERIALIZED (
+        SELECT t.due_at, t.run_id, t.step_no, t.shard FROM millrace_internal.timer t
+        WHERE t.due_at <= now_at AND t.step_no > 0 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM millrace_internal.timer t USING head h
+        WHERE t.due_at = h.due_at AND t.run_id = h.run_id AND t.step_no = h.step_no AND t.shard = h.shard RETURNING t.run_id, t.step_no, t.token)
+    SELECT array_agg(g.run_id ORDER BY g.run_id, g.step_no) AS runs, array_agg(g.step_no ORDER BY g.run_id, g.step_no) AS steps,
+           array_agg(g.token ORDER BY g.run_id, g.step_no) AS tokens INTO due FROM gone g;
+    IF due.runs IS NULL THEN
+        RETURN false;
+    END IF;
+    -- a timer whose token is no longer the step's belongs to a wait that is over
+    WITH woken AS (
+        UPDATE millrace_internal.step s SET state = 2, ready_at = now_at
+        FROM unnest(due.runs, due.steps, due.tokens) u (run_id, step_no, token)
+        WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = 0 AND (u.run_id & 255) = s.shard AND s.state = 1 AND s.token = u.token
+        RETURNING s.run_id, s.step_no)
+    SELECT array_agg(w.run_id) AS runs, array_agg(w.step_no) AS steps INTO woke FROM woken w;
+    IF woke.runs IS NOT NULL THEN
+        PERFORM millrace_internal.make_ready(0::smallint, woke.runs, woke.steps);
+    END IF;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION millrace_internal.keep_timers(timestamptz) IS 'Up to 1,000 waiting steps that are due become ready.';
+
+-- A run past its deadline is cancelled; one a call.
+CREATE OR REPLACE FUNCTION millrace_internal.keep_deadlines(now_at timestamptz)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    due bigint;
+BEGIN
+    DELETE FROM millrace_internal.timer t
+    WHERE (t.due_at, t.run_id, t.step_no, t.shard) = (
+        SELECT d.due_at, d.run_id, d.step_no, d.shard FROM millrace_internal.timer d
+        WHERE d.due_at <= now_at AND d.step_no = 0 ORDER BY d.due_at, d.run_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING t.run_id INTO due;
+    IF due IS NULL THEN
+        RETURN false;
+    END IF;
+    PERFORM millrace_internal.cancel_rest((due & 255)::smallint, due, 12::smallint, 'deadline');
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION millrace_internal.keep_deadlines(timestamptz) IS 'Cancels one run that is past its deadline.';
+
+-- Steps of past-due receipts of one agent whose own time is up. Agents report timeouts themselves, and have half a second to do so
+-- (timeout_grace); this is for those that do not.
+CREATE OR REPLACE FUNCTION millrace_internal.keep_timeouts(now_at timestamptz)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    in_agent_id integer;
+    grace       interval := millrace_internal.timeout_grace();
+    due         record;
+BEGIN
+    SELECT r.agent_id INTO in_agent_id FROM millrace_internal.receipt r WHERE r.deadline <= now_at ORDER BY r.deadline LIMIT 1;
+    IF in_agent_id IS NULL THEN
+        RETURN false;
+    END IF;
+    SELECT array_agg(u.run_id ORDER BY u.run_id, u.step_no) AS runs, array_agg(u.step_no ORDER BY u.run_id, u.step_no) AS steps,
+           array_agg(u.token ORDER BY u.run_id, u.step_no) AS tokens, count(*)::integer AS n INTO due
+    FROM (SELECT * FROM millrace_internal.receipt r WHERE r.agent_id = in_agent_id AND r.deadline <= now_at LIMIT 1000) r
+    CROSS JOIN LATERAL unnest(r.run_ids, r.step_nos, r.tokens) u (run_id, step_no, token)
+    JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = r.shard AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id
+    JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
+    WHERE s.started_at + make_interval(secs => d.timeout) + grace <= now_at;
+    IF due.n > 0 THEN
+        PERFORM millrace_internal.decide(0::smallint, in_agent_id, due.runs, due.steps, due.tokens, array_fill(4::smallint, ARRAY[due.n]), NULL,
+                                         array_fill('timed out'::text, ARRAY[due.n]), NULL);
+        PERFORM millrace_internal.revoke(in_agent_id, due.runs, due.steps, due.tokens, 'timed_out');
+    END IF;
+    -- the receipts that live on are due when the next of their steps is
+    UPDATE millrace_internal.receipt r
+    SET deadline = (SELECT min(s.started_at + make_interval(secs => d.timeout) + grace) FROM unnest(r.run_ids, r.step_nos, r.tokens) u (run_id, step_no, token)
+                    JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = r.shard AND s.state = 4 AND s.token = u.token
+                    JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no)
+    WHERE r.agent_id = in_agent_id AND r.deadline <= now_at;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION millrace_internal.keep_timeouts(timestamptz) IS 'Times out the steps of one agent that are past due.';
+
+-- One agent whose lease is over, or that has gone: what it holds can be claimed by others.
+CREATE OR REPLACE FUNCTION millrace_internal.keep_agents(now_at timestamptz)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lost_id integer;
+BEGIN
+    SELECT a.agent_id INTO lost_id FROM millrace_internal.agent a
+    WHERE a.lease_expires_at <= now_at AND (NOT a.lost OR EXISTS (SELECT FROM millrace_internal.receipt r WHERE r.agent_id = a.agent_id))
+    ORDER BY a.lease_expires_at LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF lost_id IS NULL THEN
+        -- an agent may have deregistered while a last claim of its was under way: it never heard of those steps
+        SELECT r.agent_id INTO lost_id FROM millrace_internal.receipt r
+        WHERE NOT EXISTS (SELECT FROM millrace_internal.agent a WHERE a.agent_id = r.agent_id) LIMIT 1;
+        IF lost_id IS NOT NULL THEN
+            PERFORM millrace_internal.take_from(0::smallint, lost_id, 5::smallint);
+            RETURN true;
+        END IF;
+        -- forgotten a day later, with the notes that nobody fetched
+        DELETE FROM millrace_internal.agent a WHERE a.lost AND a.lease_expires_at < now_at - interval '1 day';
+        IF FOUND THEN
+            DELETE FROM millrace_internal.revocation r WHERE NOT EXISTS (SELECT FROM millrace_internal.agent a WHERE a.agent_id = r.agent_id);
+        END IF;
+        RETURN false;
+    END IF;
+    PERFORM millrace_internal.take_from(0::smallint, lost_id, 6::smallint);
+    UPDATE millrace_internal.agent a SET lost = true WHERE a.agent_id = lost_id;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION millrace_internal.keep_agents(timestamptz) IS 'Takes back what one lost agent held. Tables changed: as take_from, agent.';

@@ -1,0 +1,24 @@
+-- Purpose: the names of stored numbers, in one place.
+
+CREATE OR REPLACE FUNCTION millrace_internal.step_state_name(state smallint)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE state WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'ready' WHEN 3 THEN 'ready' WHEN 4 THEN 'running'
+                      WHEN 10 THEN 'completed' WHEN 11 THEN 'failed' WHEN 12 THEN 'skipped' WHEN 13 THEN 'cancelled' END
+$$;
+COMMENT ON FUNCTION millrace_internal.step_state_name(smallint) IS 'Name of a step''s state; a parked step is ready to those who look.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.run_state_name(state smallint)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE state WHEN 1 THEN 'running' WHEN 2 THEN 'paused' WHEN 10 THEN 'completed' WHEN 11 THEN 'failed' WHEN 12 THEN 'cancelled' END
+$$;
+COMMENT ON FUNCTION millrace_internal.run_state_name(smallint) IS 'Name of a run''s state.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.event_kind_name(kind smallint)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (ARRAY['run_submitted', 'run_paused', 'run_resumed', 'run_completed', 'run_failed', 'run_cancelled', 'run_reopened',
+                  'step_started', 'step_waiting', 'step_released', 'step_completed', 'step_failed', 'step_skipped',
+                  'step_cancelled', 'step_resolved', 'step_reset'])[kind]
+$$;
+COMMENT ON FUNCTION millrace_internal.event_kind_name(smallint) IS
+'Name of an event''s kind: 1 run_submitted, 2 run_paused, 3 run_resumed, 4 run_completed, 5 run_failed, 6 run_cancelled, 7 run_reopened,
+8 step_started, 9 step_waiting, 10 step_released, 11 step_completed, 12 step_failed, 13 step_skipped, 14 step_cancelled, 15 step_resolved, 16 step_reset.';

@@ -1,0 +1,64 @@
+# The engine in reading order: a table of contents.
+# state/  is run once, when the extension is created; a later version changes it only through upgrade/.
+# logic/  is replayed as a whole at every upgrade: functions and views, each file one concept.
+# access/ is replayed too: who may do what.
+
+STATE_FILES = \
+  state/schema.sql \
+  state/installation.sql \
+  state/dictionary.sql \
+  state/workflow.sql \
+  state/run.sql \
+  state/step.sql \
+  state/ready.sql \
+  state/agent.sql \
+  state/event.sql
+
+LOGIC_FILES = \
+  logic/error.sql \
+  logic/clock.sql \
+  logic/installation.sql \
+  logic/partition.sql \
+  logic/dictionary.sql \
+  logic/state_names.sql \
+  logic/json.sql \
+  logic/graph.sql \
+  logic/dispatcher.sql \
+  logic/definition_parse.sql \
+  logic/definition_check.sql \
+  logic/define.sql \
+  logic/paths.sql \
+  logic/sink.sql \
+  logic/sink_refill.sql \
+  logic/wake.sql \
+  logic/submit.sql \
+  logic/agent.sql \
+  logic/input.sql \
+  logic/start.sql \
+  logic/claim.sql \
+  logic/finish.sql \
+  logic/fall.sql \
+  logic/lock.sql \
+  logic/settle.sql \
+  logic/report.sql \
+  logic/give_back.sql \
+  logic/execute_sql.sql \
+  logic/heartbeat.sql \
+  logic/cancel.sql \
+  logic/pause.sql \
+  logic/retry.sql \
+  logic/resolve.sql \
+  logic/keeper.sql \
+  logic/view_workflows.sql \
+  logic/run_step.sql \
+  logic/view_runs.sql \
+  logic/view_steps.sql \
+  logic/path_questions.sql \
+  logic/view_readiness.sql \
+  logic/view_queues.sql \
+  logic/why_not_ready.sql \
+  logic/metrics.sql
+
+ACCESS_FILES = \
+  access/roles.sql \
+  access/grants.sql

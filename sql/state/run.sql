@@ -1,0 +1,52 @@
+-- Purpose: runs, their inputs and the keys that make a submit idempotent.
+-- Dead rows: a run row is updated at its end and when a person steers it; autovacuum takes it from there.
+-- Partitions (by range of run_id) are made at run time by logic/partition.sql, outside the extension, so that pg_dump keeps their rows.
+
+CREATE SEQUENCE millrace_internal.run_seq AS bigint;
+
+CREATE TABLE millrace_internal.run (
+    run_id         bigint      NOT NULL,
+    version_id     integer     NOT NULL,
+    tenant_id      integer     NOT NULL,
+    shard          smallint    NOT NULL,
+    priority       smallint    NOT NULL,
+    state          smallint    NOT NULL CONSTRAINT run_state_check CHECK (state IN (1, 2, 10, 11, 12)),
+    steps_failed   integer     NOT NULL DEFAULT 0,
+    closing_left   integer     NOT NULL,
+    created_at     timestamptz NOT NULL,
+    started_at     timestamptz,
+    finished_at    timestamptz,
+    not_before     timestamptz,
+    deadline       timestamptz,
+    parent_run_id  bigint,
+    parent_step_no integer,
+    labels         jsonb,
+    trace          text,
+    CONSTRAINT run_state_finished_at_check CHECK ((state >= 10) = (finished_at IS NOT NULL))
+) PARTITION BY RANGE (run_id);
+
+COMMENT ON TABLE millrace_internal.run IS 'Executions of versions. The low 8 bits of run_id are its shard.';
+COMMENT ON COLUMN millrace_internal.run.state IS '1 running, 2 paused, 10 completed, 11 failed, 12 cancelled';
+COMMENT ON COLUMN millrace_internal.run.closing_left IS 'Closing steps that are not terminal; the run ends at zero.';
+COMMENT ON COLUMN millrace_internal.run.started_at IS 'Set only where the steps no longer tell: when a step that had started is started anew.';
+
+CREATE TABLE millrace_internal.run_input (
+    run_id bigint   NOT NULL,
+    shard  smallint NOT NULL,
+    input  jsonb    NOT NULL
+) PARTITION BY RANGE (run_id);
+COMMENT ON TABLE millrace_internal.run_input IS 'Inputs of runs, apart from the run row, which is read often. No row: no input. Never updated.';
+
+CREATE TABLE millrace_internal.idempotency_key (
+    shard     smallint NOT NULL,
+    tenant_id integer  NOT NULL,
+    key       text     NOT NULL CONSTRAINT idempotency_key_key_check CHECK (octet_length(key) <= 500),
+    run_id    bigint   NOT NULL,
+    CONSTRAINT idempotency_key_pkey PRIMARY KEY (tenant_id, key, shard)
+);
+COMMENT ON TABLE millrace_internal.idempotency_key IS 'Keys of submits and the run that the first of them made. Never updated.';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.run_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.run', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.run_input', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.idempotency_key', '');

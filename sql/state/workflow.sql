@@ -1,0 +1,82 @@
+-- Purpose: definitions. A version never changes once it is written, so nothing here has dead rows.
+
+CREATE SEQUENCE millrace_internal.workflow_id_seq AS integer;
+CREATE TABLE millrace_internal.workflow (
+    workflow_id integer     NOT NULL DEFAULT nextval('millrace_internal.workflow_id_seq') CONSTRAINT workflow_pkey PRIMARY KEY,
+    name        text        NOT NULL CONSTRAINT workflow_name_key UNIQUE,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE millrace_internal.workflow IS 'Named definitions; each change makes a new version.';
+
+CREATE SEQUENCE millrace_internal.version_id_seq AS integer;
+CREATE TABLE millrace_internal.version (
+    version_id   integer     NOT NULL DEFAULT nextval('millrace_internal.version_id_seq') CONSTRAINT version_pkey PRIMARY KEY,
+    workflow_id  integer     NOT NULL,
+    version      integer     NOT NULL,
+    inline       boolean     NOT NULL DEFAULT false,
+    content_hash bytea       NOT NULL,
+    definition   jsonb       NOT NULL,
+    on_failure   smallint    NOT NULL CONSTRAINT version_on_failure_check CHECK (on_failure IN (0, 1)),
+    steps        integer     NOT NULL,
+    edges        integer     NOT NULL,
+    closing      integer     NOT NULL CONSTRAINT version_closing_check CHECK (closing > 0),
+    roots        integer[]   NOT NULL,
+    graph        bytea       NOT NULL,
+    defined_by   oid         NOT NULL,
+    search_path  text        NOT NULL,
+    defined_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT version_workflow_id_version_key UNIQUE (workflow_id, version),
+    CONSTRAINT version_workflow_id_content_hash_key UNIQUE (workflow_id, content_hash, defined_by)
+);
+ALTER TABLE millrace_internal.version ALTER COLUMN graph SET STORAGE EXTERNAL;
+COMMENT ON TABLE millrace_internal.version IS 'Immutable versions of workflows, with their materialised dependency paths.';
+COMMENT ON COLUMN millrace_internal.version.inline IS 'True for a definition that came with a submit: it is never the latest version.';
+COMMENT ON COLUMN millrace_internal.version.graph IS 'The graph and its paths as the C functions read it; stored uncompressed, for it is compressed already.';
+COMMENT ON COLUMN millrace_internal.version.defined_by IS 'The role whose rights the sql steps of this version have.';
+
+CREATE TABLE millrace_internal.step_definition (
+    version_id     integer          NOT NULL,
+    def_no         integer          NOT NULL,
+    handler_id     integer          NOT NULL,
+    queue_id       integer          NOT NULL,
+    needs_count    integer          NOT NULL,
+    level          integer          NOT NULL,
+    rank           real             NOT NULL,
+    rule           smallint         NOT NULL,
+    priority       smallint         NOT NULL,
+    closing        boolean          NOT NULL,
+    takes_input    boolean          NOT NULL,
+    retry_limit    integer          NOT NULL,
+    retry_backoff  double precision NOT NULL,
+    retry_factor   double precision NOT NULL,
+    retry_max      double precision NOT NULL,
+    retry_jitter   double precision NOT NULL,
+    timeout        double precision,
+    delay          double precision,
+    expected       real             NOT NULL,
+    key            text             NOT NULL,
+    workflow       text             NOT NULL,
+    handler        text             NOT NULL,
+    dependents     integer[],
+    needs          integer[],
+    settings       jsonb,
+    input          jsonb,
+    required       jsonb,
+    CONSTRAINT step_definition_pkey PRIMARY KEY (version_id, def_no),
+    -- the key comes first: beside the primary key there is then no other way to a step by its number
+    CONSTRAINT step_definition_key_version_id_key UNIQUE (key, version_id)
+);
+COMMENT ON TABLE millrace_internal.step_definition IS 'The nodes of a version, numbered so that a need has a lower number.';
+COMMENT ON COLUMN millrace_internal.step_definition.needs_count IS 'How many needs are counted down; needs that a longer path implies are not.';
+COMMENT ON COLUMN millrace_internal.step_definition.dependents IS 'Dependents along counted edges, ascending; null when there are none.';
+COMMENT ON COLUMN millrace_internal.step_definition.workflow IS 'The workflow''s name: a claim answers it without two more look-ups.';
+COMMENT ON COLUMN millrace_internal.step_definition.handler IS 'The handler''s name beside its number, for the same reason.';
+COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the names in input whose paths must match.';
+COMMENT ON COLUMN millrace_internal.step_definition.needs IS 'All declared needs, ascending; null when there are none.';
+COMMENT ON COLUMN millrace_internal.step_definition.rank IS 'Longest remaining path from here to the end of the run, this step included, in expected seconds.';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.workflow', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.workflow_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.version', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.version_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.step_definition', '');
