@@ -33,7 +33,7 @@ typedef struct ReadyStep
 	int32		queue_id;
 	int32		handler_id;
 	int32		tenant_id;
-	float4		weight;
+	float4		weight;			/* the tenant's; 0: whatever it is now */
 	float4		rank;
 	int16		priority;
 } ReadyStep;
@@ -165,9 +165,54 @@ dispatcher_hash(uint32 a, uint32 b, uint32 c, uint32 d)
 						hash_combine(murmurhash32(c), murmurhash32(d)));
 }
 
+/* What a claim asks for. An id that occurs twice counts once. */
+typedef struct PopRequest
+{
+	const int32 *queue_ids;
+	const int32 *handler_ids;
+	const int32 *capacities;	/* free slots, by handler */
+	int			queue_count;
+	int			handler_count;
+	int			max_steps;
+} PopRequest;
+
+/*
+ * dispatcher_calls.c, dispatcher_pop.c: what transactions call, from SQL through
+ * dispatcher_sql.c or from C. They take the lock. Without the library
+ * preloaded, and on a standby, they do nothing.
+ */
+
+/* Announces ready steps: published when the transaction has committed, forgotten on (sub)rollback. */
+extern void millrace_dispatcher_push_steps(const ReadyStep *steps, int count);
+
+/*
+ * Takes the steps to claim next, at most max_steps, for which `popped` has
+ * room. They are the transaction's until it ends: a commit forgets them, a
+ * (sub)rollback puts them back. Read their rows with a later snapshot. When
+ * fewer came out than were asked for, `incomplete` says that the tables may
+ * hold others for these queues and handlers.
+ */
+extern int	millrace_dispatcher_pop_steps(const PopRequest *request, ReadyStep *popped, bool *incomplete);
+
+/* By run and step number: at once, popped steps that this transaction leaves to others; waiting steps taken out. */
+extern void millrace_dispatcher_put_back_steps(const int64 *run_ids, const int32 *step_nos, int count);
+extern void millrace_dispatcher_remove_steps(const int64 *run_ids, const int32 *step_nos, int count);
+
+/* Whether each step would be claimed before all that wait for its queue and handler. */
+extern void millrace_dispatcher_sorts_first_steps(const ReadyStep *steps, int count, bool *first);
+
+/* Steps that start without a pop count as service of their tenants. */
+extern void millrace_dispatcher_charge_steps(const ReadyStep *steps, int count);
+
+/* Popped steps that were no longer ready, for statistics. */
+extern void millrace_dispatcher_note_stale_steps(int count);
+
 /* dispatcher_shmem.c */
 extern void millrace_dispatcher_request(void);
 extern bool millrace_dispatcher_usable(void);
+
+/* dispatcher_weight.c: takes no lock, may run a query */
+extern float4 millrace_dispatcher_tenant_weight(int32 tenant_id);
 
 /* dispatcher_database.c: locked */
 extern Database *millrace_database_find(Oid oid);

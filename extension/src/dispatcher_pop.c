@@ -5,17 +5,12 @@
 #include "postgres.h"
 
 #include "access/parallel.h"
-#include "arguments.h"
 #include "dispatcher.h"
-#include "fmgr.h"
-#include "funcapi.h"
 #include "lib/binaryheap.h"
 #include "millrace.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "storage/proc.h"
-
-PG_FUNCTION_INFO_V1(millrace_dispatcher_pop);
 
 /* Queues, and handlers, that one call may name. */
 #define MAX_NAMED 1000
@@ -26,7 +21,8 @@ typedef struct Candidate
 	int			handler;
 } Candidate;
 
-typedef struct PopRequest
+/* A request without what is named twice, or has no room. */
+typedef struct Wish
 {
 	int			queue_count;
 	int			handler_count;
@@ -34,13 +30,7 @@ typedef struct PopRequest
 	int32	   *handler_ids;
 	int32	   *room;			/* by handler */
 	int			max_steps;
-} PopRequest;
-
-typedef struct PoppedStep
-{
-	int64		run_id;
-	int32		step_no;
-} PoppedStep;
+} Wish;
 
 /* The later of two heads compares as less, for the heap has the greatest on top. */
 static int
@@ -62,56 +52,49 @@ is_repeated(const int32 *ids, int count, int32 id)
 }
 
 /* A key that stood among the candidates twice would be popped dry and be asked for its head again. */
-static PopRequest
-read_request(FunctionCallInfo fcinfo)
+static Wish
+read_request(const PopRequest *request)
 {
-	PopRequest	request = {0};
-	int			queue_count;
-	int			handler_count;
-	int			capacity_count;
-	const int32 *queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &queue_count);
-	const int32 *handler_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(1), "handler_ids", &handler_count);
-	const int32 *capacities = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(2), "capacities", &capacity_count);
+	Wish		wish = {0};
 	int64		room = 0;
 
-	millrace_arguments_require_same_length("handler_ids", handler_count, "capacities", capacity_count);
-	if (queue_count > MAX_NAMED || handler_count > MAX_NAMED)
+	if (request->queue_count > MAX_NAMED || request->handler_count > MAX_NAMED)
 		ereport(ERROR,
 				(errcode(ERRCODE_MILLRACE_TOO_LARGE),
 				 errmsg("a claim may name at most %d queues and %d handlers", MAX_NAMED, MAX_NAMED),
-				 errdetail("It names %d and %d.", queue_count, handler_count)));
+				 errdetail("It names %d and %d.", request->queue_count, request->handler_count)));
 
-	request.queue_ids = palloc(sizeof(int32) * Max(queue_count, 1));
-	for (int i = 0; i < queue_count; i++)
-		if (!is_repeated(request.queue_ids, request.queue_count, queue_ids[i]))
-			request.queue_ids[request.queue_count++] = queue_ids[i];
+	wish.queue_ids = palloc(sizeof(int32) * Max(request->queue_count, 1));
+	for (int i = 0; i < request->queue_count; i++)
+		if (!is_repeated(wish.queue_ids, wish.queue_count, request->queue_ids[i]))
+			wish.queue_ids[wish.queue_count++] = request->queue_ids[i];
 
-	request.handler_ids = palloc(sizeof(int32) * Max(handler_count, 1));
-	request.room = palloc(sizeof(int32) * Max(handler_count, 1));
-	for (int i = 0; i < handler_count; i++)
+	wish.handler_ids = palloc(sizeof(int32) * Max(request->handler_count, 1));
+	wish.room = palloc(sizeof(int32) * Max(request->handler_count, 1));
+	for (int i = 0; i < request->handler_count; i++)
 	{
-		if (capacities[i] <= 0 || is_repeated(request.handler_ids, request.handler_count, handler_ids[i]))
+		if (request->capacities[i] <= 0 || is_repeated(wish.handler_ids, wish.handler_count, request->handler_ids[i]))
 			continue;
-		request.handler_ids[request.handler_count] = handler_ids[i];
-		request.room[request.handler_count++] = capacities[i];
-		room += capacities[i];
+		wish.handler_ids[wish.handler_count] = request->handler_ids[i];
+		wish.room[wish.handler_count++] = request->capacities[i];
+		room += request->capacities[i];
 	}
 
 	/* more than that cannot be there; it is also what memory is reserved for */
-	request.max_steps = Min(Min(room, Max(PG_GETARG_INT32(3), 0)), ENTRIES->capacity);
-	return request;
+	wish.max_steps = Min(Min(room, Max(request->max_steps, 0)), ENTRIES->capacity);
+	return wish;
 }
 
 /* All keys of the request; those with waiting steps in the heap. */
 static int
-gather(Database *database, const PopRequest *request, Candidate *candidates, binaryheap *heads)
+gather(Database *database, const Wish *wish, Candidate *candidates, binaryheap *heads)
 {
 	int			count = 0;
 
-	for (int q = 0; q < request->queue_count; q++)
-		for (int h = 0; h < request->handler_count; h++)
+	for (int q = 0; q < wish->queue_count; q++)
+		for (int h = 0; h < wish->handler_count; h++)
 		{
-			Key		   *key = millrace_index_obtain_key(database->oid, request->queue_ids[q], request->handler_ids[h]);
+			Key		   *key = millrace_index_obtain_key(database->oid, wish->queue_ids[q], wish->handler_ids[h]);
 
 			if (key == NULL)
 			{
@@ -130,24 +113,24 @@ gather(Database *database, const PopRequest *request, Candidate *candidates, bin
 
 /* The best head, again and again. */
 static int
-pop_best(PopRequest *request, binaryheap *heads, PoppedStep *popped)
+pop_best(Wish *wish, binaryheap *heads, ReadyStep *popped)
 {
 	int			count = 0;
 
-	while (count < request->max_steps && !binaryheap_empty(heads))
+	while (count < wish->max_steps && !binaryheap_empty(heads))
 	{
 		Candidate  *best = (Candidate *) DatumGetPointer(binaryheap_first(heads));
 		Entry	   *entry;
 
-		if (request->room[best->handler] == 0)
+		if (wish->room[best->handler] == 0)
 		{
 			(void) binaryheap_remove_first(heads);
 			continue;
 		}
-		request->room[best->handler]--;
+		wish->room[best->handler]--;
 		entry = millrace_index_pop(best->key, MyProc->pgprocno);
 		millrace_pending_note_pop(entry);
-		popped[count++] = (PoppedStep) {.run_id = entry->step.run_id, .step_no = entry->step.step_no};
+		popped[count++] = entry->step;
 
 		if (millrace_order_head(best->key))
 			binaryheap_replace_first(heads, PointerGetDatum(best));
@@ -163,10 +146,10 @@ pop_best(PopRequest *request, binaryheap *heads, PoppedStep *popped)
  * back by itself: while all are busy, a push costs no notification.
  */
 static Latch *
-note_hunger(Database *database, const PopRequest *request, const Candidate *candidates, int count)
+note_hunger(Database *database, const Wish *wish, const Candidate *candidates, int count)
 {
 	for (int i = 0; i < count; i++)
-		if (request->room[candidates[i].handler] > 0)
+		if (wish->room[candidates[i].handler] > 0)
 			candidates[i].key->hungry = true;
 
 	if (!database->overflowed || database->starving)
@@ -175,57 +158,51 @@ note_hunger(Database *database, const PopRequest *request, const Candidate *cand
 	return database->keeper.latch;
 }
 
-static void
-return_rows(ReturnSetInfo *result, const PoppedStep *popped, int count)
+int
+millrace_dispatcher_pop_steps(const PopRequest *request, ReadyStep *popped, bool *incomplete)
 {
-	bool		nulls[2] = {false, false};
-
-	for (int i = 0; i < count; i++)
-	{
-		Datum		values[2] = {Int64GetDatum(popped[i].run_id), Int32GetDatum(popped[i].step_no)};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
-}
-
-Datum
-millrace_dispatcher_pop(PG_FUNCTION_ARGS)
-{
-	PopRequest	request;
+	Wish		wish;
 	Database   *database;
 	Candidate  *candidates;
-	PoppedStep *popped;
 	binaryheap *heads;
 	Latch	   *keeper = NULL;
 	int			count = 0;
 
-	InitMaterializedSRF(fcinfo, 0);
+	*incomplete = false;
 	if (!millrace_dispatcher_usable())
-		return (Datum) 0;
+		return 0;
 	PreventCommandIfParallelMode("a change of the dispatcher");
 
-	request = read_request(fcinfo);
-	if (request.max_steps == 0)
-		return (Datum) 0;
-	candidates = palloc(sizeof(Candidate) * request.queue_count * request.handler_count);
-	heads = binaryheap_allocate(request.queue_count * request.handler_count, compare_heads, NULL);
-	popped = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(PoppedStep) * request.max_steps);
-	millrace_pending_reserve_pops(request.max_steps);
+	wish = read_request(request);
+	if (wish.max_steps == 0)
+		return 0;
+	candidates = palloc(sizeof(Candidate) * wish.queue_count * wish.handler_count);
+	heads = binaryheap_allocate(wish.queue_count * wish.handler_count, compare_heads, NULL);
+	millrace_pending_reserve_pops(wish.max_steps);
 
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
 	if (database)
 	{
-		int			keys = gather(database, &request, candidates, heads);
+		int			keys = gather(database, &wish, candidates, heads);
 
-		count = pop_best(&request, heads, popped);
-		if (count < request.max_steps)
-			keeper = note_hunger(database, &request, candidates, keys);
+		count = pop_best(&wish, heads, popped);
+		if (count < wish.max_steps)
+		{
+			keeper = note_hunger(database, &wish, candidates, keys);
+			*incomplete = !database->warm || database->overflowed;
+		}
 	}
+	else
+		*incomplete = true;
 	LWLockRelease(Dispatcher->lock);
 
 	if (keeper)
 		SetLatch(keeper);
-	return_rows((ReturnSetInfo *) fcinfo->resultinfo, popped, count);
-	return (Datum) 0;
+	binaryheap_free(heads);
+	pfree(candidates);
+	pfree(wish.queue_ids);
+	pfree(wish.handler_ids);
+	pfree(wish.room);
+	return count;
 }

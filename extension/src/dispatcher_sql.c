@@ -1,8 +1,6 @@
 /*
  * dispatcher_sql.c
- *		The dispatcher's functions, as SQL sees them: pushes, removals, order, wakes.
- *
- * Without the library preloaded, and on a standby, they do nothing.
+ *		The dispatcher's functions, as SQL sees them: arrays from and to dispatcher_calls.c.
  */
 #include "postgres.h"
 
@@ -10,15 +8,16 @@
 #include "arguments.h"
 #include "dispatcher.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "millrace.h"
 #include "miscadmin.h"
 #include "pending.h"
-#include "storage/proc.h"
 
 PG_FUNCTION_INFO_V1(millrace_dispatcher_attached);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_is_warm);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_overflowed);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_push);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_pop);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_put_back);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_note_stale);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_remove);
@@ -26,16 +25,6 @@ PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first_many);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_charge);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_wake);
-
-/* Whether to do anything at all. What a parallel worker noted, nobody would publish. */
-static bool
-may_change(void)
-{
-	if (!millrace_dispatcher_usable())
-		return false;
-	PreventCommandIfParallelMode("a change of the dispatcher");
-	return true;
-}
 
 /* Array arguments of as many elements as the first one, whose length is known. */
 
@@ -101,7 +90,7 @@ read_steps(FunctionCallInfo fcinfo, bool weighted, int *count)
 	const int32 *handler_ids = ints(fcinfo, 1, "handler_ids", *count);
 	const int16 *priorities = smallints(fcinfo, 2, "priorities", *count);
 	const int32 *tenant_ids = ints(fcinfo, 3, "tenant_ids", *count);
-	const float4 *shares = weighted ? weights(fcinfo, 4, *count) : NULL;
+	const float4 *shares = weighted && !PG_ARGISNULL(4) ? weights(fcinfo, 4, *count) : NULL;
 	int			place = weighted ? 5 : 4;
 	const int64 *run_ids = bigints(fcinfo, place, "run_ids", *count);
 	const float4 *ranks = reals(fcinfo, place + 1, "ranks", *count);
@@ -115,7 +104,7 @@ read_steps(FunctionCallInfo fcinfo, bool weighted, int *count)
 			.queue_id = queue_ids[i],
 			.handler_id = handler_ids[i],
 			.tenant_id = tenant_ids[i],
-			.weight = shares ? shares[i] : 1,
+			.weight = shares ? shares[i] : 0,
 			.rank = ranks[i],
 			.priority = priorities[i],
 		};
@@ -164,92 +153,76 @@ millrace_dispatcher_push(PG_FUNCTION_ARGS)
 	int			count;
 	ReadyStep  *steps;
 
-	if (!may_change())
+	for (int i = 0; i < PG_NARGS(); i++)
+		if (i != 4 && PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_MILLRACE_MALFORMED_ARGUMENT), errmsg("an argument of dispatcher_push is null")));
+	if (!millrace_dispatcher_usable())
 		PG_RETURN_VOID();
 	steps = read_steps(fcinfo, true, &count);
-	millrace_pending_push(steps, count);
+	millrace_dispatcher_push_steps(steps, count);
 	pfree(steps);
 	PG_RETURN_VOID();
+}
+
+Datum
+millrace_dispatcher_pop(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	PopRequest	request = {.max_steps = PG_GETARG_INT32(3)};
+	int			capacity_count;
+	ReadyStep  *popped;
+	bool		incomplete;
+	int			count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!millrace_dispatcher_usable())
+		return (Datum) 0;
+	request.queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &request.queue_count);
+	request.handler_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(1), "handler_ids", &request.handler_count);
+	request.capacities = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(2), "capacities", &capacity_count);
+	millrace_arguments_require_same_length("handler_ids", request.handler_count, "capacities", capacity_count);
+
+	popped = MemoryContextAllocHuge(CurrentMemoryContext,
+									sizeof(ReadyStep) * Min(Max(request.max_steps, 1), ENTRIES->capacity));
+	count = millrace_dispatcher_pop_steps(&request, popped, &incomplete);
+	for (int i = 0; i < count; i++)
+	{
+		Datum		values[2] = {Int64GetDatum(popped[i].run_id), Int32GetDatum(popped[i].step_no)};
+		bool		nulls[2] = {false, false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 Datum
 millrace_dispatcher_put_back(PG_FUNCTION_ARGS)
 {
 	int			count;
-	const int64 *run_ids;
-	const int32 *step_nos;
-	Database   *database;
+	const int64 *run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(0), "run_ids", &count);
+	const int32 *step_nos = ints(fcinfo, 1, "step_nos", count);
 
-	if (!may_change())
-		PG_RETURN_VOID();
-	run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(0), "run_ids", &count);
-	step_nos = ints(fcinfo, 1, "step_nos", count);
-
-	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
-	database = millrace_database_mine();
-	for (int i = 0; i < count; i++)
-	{
-		Entry	   *entry = millrace_index_find(MyDatabaseId, run_ids[i], step_nos[i]);
-
-		if (entry && entry->owner == MyProc->pgprocno)
-			millrace_index_give_back(database, entry, false);
-	}
-	LWLockRelease(Dispatcher->lock);
+	millrace_dispatcher_put_back_steps(run_ids, step_nos, count);
 	PG_RETURN_VOID();
 }
 
 Datum
 millrace_dispatcher_note_stale(PG_FUNCTION_ARGS)
 {
-	Database   *database;
-
-	if (!may_change())
-		PG_RETURN_VOID();
-	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
-	database = millrace_database_mine();
-	if (database)
-		database->stale += PG_GETARG_INT32(0);
-	LWLockRelease(Dispatcher->lock);
+	millrace_dispatcher_note_stale_steps(PG_GETARG_INT32(0));
 	PG_RETURN_VOID();
 }
 
-/*
- * A removal is a pop by name. Done at once and not at commit, because then a
- * push by the next one to lock the row could come first, and be lost.
- */
 Datum
 millrace_dispatcher_remove(PG_FUNCTION_ARGS)
 {
 	int			count;
-	const int64 *run_ids;
-	const int32 *step_nos;
+	const int64 *run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(0), "run_ids", &count);
+	const int32 *step_nos = ints(fcinfo, 1, "step_nos", count);
 
-	if (!may_change())
-		PG_RETURN_VOID();
-	run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(0), "run_ids", &count);
-	step_nos = ints(fcinfo, 1, "step_nos", count);
-	millrace_pending_reserve_pops(count);
-
-	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < count; i++)
-	{
-		Entry	   *entry = millrace_index_find(MyDatabaseId, run_ids[i], step_nos[i]);
-
-		/* in another's hands it will be found stale */
-		if (entry && entry->owner == NO_OWNER)
-		{
-			millrace_index_take(entry, MyProc->pgprocno);
-			millrace_pending_note_pop(entry);
-		}
-	}
-	LWLockRelease(Dispatcher->lock);
+	millrace_dispatcher_remove_steps(run_ids, step_nos, count);
 	PG_RETURN_VOID();
-}
-
-static bool
-sorts_first(const ReadyStep *step)
-{
-	return millrace_order_sorts_first(millrace_index_find_key(MyDatabaseId, step->queue_id, step->handler_id), step);
 }
 
 Datum
@@ -264,14 +237,9 @@ millrace_dispatcher_sorts_first(PG_FUNCTION_ARGS)
 		.rank = PG_GETARG_FLOAT4(5),
 		.step_no = PG_GETARG_INT32(6),
 	};
-	bool		first = true;
+	bool		first;
 
-	if (millrace_dispatcher_usable())
-	{
-		LWLockAcquire(Dispatcher->lock, LW_SHARED);
-		first = sorts_first(&step);
-		LWLockRelease(Dispatcher->lock);
-	}
+	millrace_dispatcher_sorts_first_steps(&step, 1, &first);
 	PG_RETURN_BOOL(first);
 }
 
@@ -282,14 +250,7 @@ millrace_dispatcher_sorts_first_many(PG_FUNCTION_ARGS)
 	ReadyStep  *steps = read_steps(fcinfo, false, &count);
 	bool	   *first = palloc(Max(count, 1));
 
-	memset(first, true, count);
-	if (millrace_dispatcher_usable())
-	{
-		LWLockAcquire(Dispatcher->lock, LW_SHARED);
-		for (int i = 0; i < count; i++)
-			first[i] = sorts_first(&steps[i]);
-		LWLockRelease(Dispatcher->lock);
-	}
+	millrace_dispatcher_sorts_first_steps(steps, count, first);
 	return millrace_arguments_bool_array(first, count);
 }
 
@@ -297,27 +258,20 @@ Datum
 millrace_dispatcher_charge(PG_FUNCTION_ARGS)
 {
 	int			count;
-	const int32 *queue_ids;
-	const int32 *handler_ids;
-	const int32 *tenant_ids;
-	const float4 *shares;
+	const int32 *queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &count);
+	const int32 *handler_ids = ints(fcinfo, 1, "handler_ids", count);
+	const int32 *tenant_ids = ints(fcinfo, 2, "tenant_ids", count);
+	const float4 *shares = weights(fcinfo, 3, count);
+	ReadyStep  *steps = palloc0(sizeof(ReadyStep) * Max(count, 1));
 
-	if (!may_change())
-		PG_RETURN_VOID();
-	queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &count);
-	handler_ids = ints(fcinfo, 1, "handler_ids", count);
-	tenant_ids = ints(fcinfo, 2, "tenant_ids", count);
-	shares = weights(fcinfo, 3, count);
-
-	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < count; i++)
-	{
-		Key		   *key = millrace_index_find_key(MyDatabaseId, queue_ids[i], handler_ids[i]);
-
-		if (key)
-			millrace_order_charge(key, tenant_ids[i], shares[i]);
-	}
-	LWLockRelease(Dispatcher->lock);
+		steps[i] = (ReadyStep) {
+			.queue_id = queue_ids[i],
+			.handler_id = handler_ids[i],
+			.tenant_id = tenant_ids[i],
+			.weight = shares[i],
+		};
+	millrace_dispatcher_charge_steps(steps, count);
 	PG_RETURN_VOID();
 }
 
@@ -327,8 +281,9 @@ millrace_dispatcher_wake(PG_FUNCTION_ARGS)
 	int			count;
 	const int32 *queue_ids;
 
-	if (!may_change())
+	if (!millrace_dispatcher_usable())
 		PG_RETURN_VOID();
+	PreventCommandIfParallelMode("a change of the dispatcher");
 	queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &count);
 	millrace_pending_wake_queues(queue_ids, count);
 	PG_RETURN_VOID();

@@ -81,7 +81,14 @@ millrace_pending_push(const ReadyStep *steps, int count)
 
 	pending.pushes = with_room(pending.pushes, &pending.push_room, pending.push_count + count, sizeof(PendingPush));
 	for (int i = 0; i < count; i++)
-		pending.pushes[pending.push_count++] = (PendingPush) {.level = level, .step = steps[i]};
+	{
+		PendingPush *push = &pending.pushes[pending.push_count];
+
+		*push = (PendingPush) {.level = level, .step = steps[i]};
+		if (push->step.weight <= 0)
+			push->step.weight = millrace_dispatcher_tenant_weight(push->step.tenant_id);
+		pending.push_count++;
+	}
 }
 
 void

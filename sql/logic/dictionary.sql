@@ -50,5 +50,6 @@ BEGIN
     END IF;
     id := millrace_internal.tenant_id(coalesce(set_tenant_weight.tenant, ''));
     UPDATE millrace_internal.tenant t SET weight = set_tenant_weight.weight WHERE t.tenant_id = id;
+    PERFORM millrace_internal.dispatcher_weights_changed();
 END $$;
 COMMENT ON FUNCTION millrace.set_tenant_weight(text, real) IS 'A tenant''s share of what is handed out while others wait too; 1 by default. Tables changed: tenant.';

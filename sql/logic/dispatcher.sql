@@ -26,11 +26,12 @@ COMMENT ON FUNCTION millrace_internal.dispatcher_overflowed() IS
 
 -- Purpose:   announce ready steps. Remembered in the transaction, published when it has committed, forgotten when it
 --            or the subtransaction is rolled back. A step that is there already is moved to its new place.
--- Arguments: one element a step in each array, no nulls; weights: the tenant's share of its queue and handler.
+-- Arguments: one element a step in each array, no nulls; weights: the tenant's share of its queue and handler; null: the
+--            tenants' own, remembered by the session.
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_push(
     queue_ids int[], handler_ids int[], priorities smallint[], tenant_ids int[], weights real[],
     run_ids bigint[], ranks real[], step_nos int[])
-RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'millrace_dispatcher_push';
 COMMENT ON FUNCTION millrace_internal.dispatcher_push(int[], int[], smallint[], int[], real[], bigint[], real[], int[]) IS
 'Announces ready steps; they can be popped once the transaction has committed.';
@@ -86,6 +87,12 @@ RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'millrace_dispatcher_charge';
 COMMENT ON FUNCTION millrace_internal.dispatcher_charge(int[], int[], int[], real[]) IS
 'Counts steps that were started without a pop as service of their tenants, one element a step.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_weights_changed()
+RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'millrace_dispatcher_weights_changed';
+COMMENT ON FUNCTION millrace_internal.dispatcher_weights_changed() IS
+'Has all sessions forget the tenants'' weights that they remember, once the transaction has committed.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_wake(queue_ids int[])
 RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

@@ -13,10 +13,7 @@ BEGIN
         RETURN;
     END IF;
     IF millrace_internal.dispatcher_attached() THEN
-        PERFORM millrace_internal.dispatcher_push(queue_ids, handler_ids, priorities, tenant_ids,
-            ARRAY(SELECT t.weight FROM unnest(tenant_ids) WITH ORDINALITY u (tenant_id, ord)
-                  JOIN millrace_internal.tenant t USING (tenant_id) ORDER BY u.ord),
-            run_ids, ranks, step_nos);
+        PERFORM millrace_internal.dispatcher_push(queue_ids, handler_ids, priorities, tenant_ids, NULL, run_ids, ranks, step_nos);
         RETURN;
     END IF;
     INSERT INTO millrace_internal.ready (shard, queue_id, handler_id, priority, tenant_id, run_id, urgency, step_no)
