@@ -16,8 +16,8 @@ enum Spell {
         seconds.map(Spell.seconds) ?? "-"
     }
 
-    static func decimal(_ number: Double) -> String {
-        String(format: "%.1f", number)
+    static func decimal(_ number: Double, places: Int = 1) -> String {
+        String(format: "%.\(places)f", number)
     }
 
     /// `12,261`

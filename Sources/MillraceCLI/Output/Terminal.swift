@@ -60,7 +60,7 @@ struct Terminal: Sendable {
         let text = state.padding(toLength: max(width, state.count), withPad: " ", startingAt: 0)
         switch state {
         case "completed", "ok", "alive", "active": return style(text, .green)
-        case "failed", "missing", "lost": return style(text, .red)
+        case "failed", "missing", "missed", "lost": return style(text, .red)
         case "running", "started": return style(text, .cyan)
         case "waiting", "paused", "warning": return style(text, .yellow)
         case "skipped", "cancelled", "pending": return style(text, .dim)
