@@ -12,7 +12,8 @@ STATE_FILES = \
   state/step.sql \
   state/ready.sql \
   state/agent.sql \
-  state/event.sql
+  state/event.sql \
+  state/subscription.sql
 
 LOGIC_FILES = \
   logic/error.sql \
@@ -57,6 +58,9 @@ LOGIC_FILES = \
   logic/view_readiness.sql \
   logic/view_queues.sql \
   logic/why_not_ready.sql \
+  logic/event_window.sql \
+  logic/subscription.sql \
+  logic/read_events.sql \
   logic/metrics.sql
 
 ACCESS_FILES = \

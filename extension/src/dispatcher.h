@@ -109,6 +109,8 @@ typedef struct Database
 	bool		wake_all;
 	int			wake_count;
 	int32		wake_queues[MAX_WAKE_QUEUES];
+	bool		events_wanted;	/* a reader waits for events, or is about to */
+	bool		wake_readers;	/* and there are some */
 
 	bool		installed;		/* the keeper has seen the extension */
 	bool		attach_wanted;	/* the launcher is to have a keeper look for the extension */
@@ -204,6 +206,9 @@ extern void millrace_dispatcher_sorts_first_steps(const ReadyStep *steps, int co
 /* Steps that start without a pop count as service of their tenants. */
 extern void millrace_dispatcher_charge_steps(const ReadyStep *steps, int count);
 
+/* This transaction writes events: when it commits, readers that wait for some are woken. */
+extern void millrace_dispatcher_note_events(void);
+
 /* Popped steps that were no longer ready, for statistics. */
 extern void millrace_dispatcher_note_stale_steps(int count);
 
@@ -220,6 +225,8 @@ extern Database *millrace_database_obtain(Oid oid);
 extern Database *millrace_database_mine(void);
 extern const Database *millrace_database_known(void);	/* shared is enough */
 extern void millrace_database_forget(Database *database);
+extern bool millrace_database_may_want_events(void);	/* without the lock */
+extern bool millrace_database_flag_readers(Database *database);
 extern void millrace_database_flag_wake(Database *database, int32 queue_id);
 extern int	millrace_database_take_wakes(Database *database, int32 *queue_ids);
 extern bool millrace_database_wants_refill(const Database *database);

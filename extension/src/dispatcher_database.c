@@ -65,6 +65,27 @@ millrace_database_forget(Database *database)
 	memset(database, 0, sizeof(Database));
 }
 
+/*
+ * Whether it is worth taking the lock to wake readers. Asked after a commit: a
+ * reader that has not said yet that it waits will see what was committed.
+ */
+bool
+millrace_database_may_want_events(void)
+{
+	return mine == NULL || mine->events_wanted;
+}
+
+/* There are events; true when somebody waits for them. */
+bool
+millrace_database_flag_readers(Database *database)
+{
+	if (!database->events_wanted)
+		return false;
+	database->events_wanted = false;
+	database->wake_readers = true;
+	return true;
+}
+
 void
 millrace_database_flag_wake(Database *database, int32 queue_id)
 {

@@ -86,7 +86,7 @@ define_engine_settings(void)
 	DefineCustomIntVariable("millrace.events_per_partition",
 							"Event ids in each new partition of events.",
 							NULL,
-							&events_per_partition, 16777216, 256, 1073741824,
+							&events_per_partition, 4194304, 256, 1073741824,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 }
 

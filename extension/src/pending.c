@@ -51,6 +51,7 @@ static struct
 	int32	   *queue_ids;
 	int			queue_count;
 	int			queue_room;
+	bool		events;			/* events were written */
 	bool		wake_keeper;
 	Oid			attach_to;		/* a database */
 } pending;
@@ -115,6 +116,12 @@ millrace_pending_wake_queues(const int32 *queue_ids, int count)
 	pending.queue_ids = with_room(pending.queue_ids, &pending.queue_room, pending.queue_count + count, sizeof(int32));
 	for (int i = 0; i < count; i++)
 		pending.queue_ids[pending.queue_count++] = queue_ids[i];
+}
+
+void
+millrace_pending_note_events(void)
+{
+	pending.events = true;
 }
 
 void
@@ -184,7 +191,7 @@ publish_pushes(Database *database)
 static void
 collect_waker(Database *database, Signals *signals)
 {
-	if ((database->wake_count > 0 || database->wake_all) && !database->wake_signalled)
+	if ((database->wake_count > 0 || database->wake_all || database->wake_readers) && !database->wake_signalled)
 	{
 		signals->waker = database->waker.latch;
 		database->wake_signalled = true;
@@ -229,6 +236,8 @@ at_commit(void)
 		publish_pushes(database);
 		for (int i = 0; i < pending.queue_count; i++)
 			millrace_database_flag_wake(database, pending.queue_ids[i]);
+		if (pending.events)
+			(void) millrace_database_flag_readers(database);
 		collect_waker(database, &signals);
 
 		if (pending.wake_keeper)
@@ -289,7 +298,7 @@ transaction_ends(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			if (!is_empty())
+			if (!is_empty() || (pending.events && millrace_database_may_want_events()))
 				at_commit();
 			break;
 		case XACT_EVENT_ABORT:

@@ -181,6 +181,7 @@ want_sweep(void)
 {
 	Database   *database;
 	Latch	   *keeper = NULL;
+	Latch	   *waker = NULL;
 	bool		attach = false;
 
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
@@ -191,10 +192,15 @@ want_sweep(void)
 		keeper = database->keeper.latch;
 		attach = !database->installed;
 	}
+	/* its events, if it has any, can be read now */
+	if (database && millrace_database_flag_readers(database))
+		waker = database->waker.latch;
 	LWLockRelease(Dispatcher->lock);
 
 	if (keeper)
 		SetLatch(keeper);
+	if (waker)
+		SetLatch(waker);
 	if (attach)
 		millrace_pending_attach_workers(MyDatabaseId);
 }

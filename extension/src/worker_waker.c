@@ -1,17 +1,18 @@
 /*
  * worker_waker.c
- *		Wakes agents, so that no writing transaction has to.
+ *		Wakes agents and readers of events, so that no writing transaction has to.
  *
  * A NOTIFY takes a lock of the whole server until its transaction has reached
  * the disk. Writers therefore only flag a queue in shared memory when they have
- * committed; this process sends at most one notification per queue and
- * interval, in a transaction that does not wait for the disk: a notification
+ * committed, or that there are events; this process sends at most one
+ * notification of each kind per interval, in a transaction that does not wait for the disk: a notification
  * lost in a crash is one that nobody was left to hear.
  */
 #include "postgres.h"
 
 #include "arguments.h"
 #include "catalog/pg_type.h"
+#include "commands/async.h"
 #include "executor/spi.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -20,17 +21,20 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
+/* As docs/events.md has it. */
+#define EVENTS_CHANNEL "millrace_events"
+
 typedef struct Wakes
 {
 	int			count;
 	int32	   *queue_ids;
+	bool		readers;
 } Wakes;
 
 static void
-notify(void *argument)
+notify_agents(const Wakes *wakes)
 {
 	static SPIPlanPtr plan = NULL;
-	Wakes	   *wakes = argument;
 	Datum		queue_ids = millrace_arguments_int_array(wakes->queue_ids, wakes->count);
 
 	if (plan == NULL)
@@ -45,6 +49,18 @@ notify(void *argument)
 	(void) SPI_execute_plan(plan, &queue_ids, NULL, false, 0);
 }
 
+/* Unconditionally: somebody has asked for it. */
+static void
+notify(void *argument)
+{
+	const Wakes *wakes = argument;
+
+	if (wakes->count > 0)
+		notify_agents(wakes);
+	if (wakes->readers)
+		Async_Notify(EVENTS_CHANNEL, "");
+}
+
 /* False when the extension has gone: then so does the waker. */
 static bool
 take_wakes(Database *database, Wakes *wakes)
@@ -53,6 +69,8 @@ take_wakes(Database *database, Wakes *wakes)
 
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	wakes->count = millrace_database_take_wakes(database, wakes->queue_ids);
+	wakes->readers = database->wake_readers;
+	database->wake_readers = false;
 	installed = database->installed;
 	if (wakes->count > 0)
 		database->wakes++;
@@ -87,11 +105,11 @@ millrace_waker_main(Datum argument)
 		if (!take_wakes(database, &wakes))
 			proc_exit(0);
 
-		if (wakes.count == 0)
+		if (wakes.count == 0 && !wakes.readers)
 			millrace_worker_sleep(-1);
 		else
 		{
-			(void) millrace_worker_run("waking agents", notify, &wakes);
+			(void) millrace_worker_run("waking", notify, &wakes);
 			rest(database);
 		}
 	}

@@ -23,7 +23,7 @@ END $$;
 GRANT EXECUTE ON FUNCTION
     millrace_internal.clock(), millrace_internal.step_state_name(smallint), millrace_internal.run_state_name(smallint), millrace_internal.event_kind_name(smallint),
     millrace_internal.run_tally(bigint), millrace_internal.effective_priority(smallint, smallint), millrace_internal.sink_depths(), millrace_internal.running_steps(),
-    millrace_internal.dispatcher_status(), millrace_internal.graph_ancestors(bytea, integer), millrace_internal.graph_descendants(bytea, integer),
+    millrace_internal.dispatcher_status(), millrace_internal.subscription_lag(millrace_internal.event_position), millrace_internal.graph_ancestors(bytea, integer), millrace_internal.graph_descendants(bytea, integer),
     millrace.critical_path(bigint), millrace.affected_by(bigint, text), millrace.why_not_ready(bigint, text), millrace.metrics(), millrace.validate_workflow(jsonb)
 TO millrace_viewer;
 
@@ -42,6 +42,11 @@ GRANT EXECUTE ON FUNCTION
     millrace.execute_sql(integer, bigint, integer, integer), millrace.heartbeat(integer, bigint[], integer[]),
     millrace.release(integer, bigint[], integer[], integer[]), millrace.release_others(integer, bigint[], integer[], integer[]), millrace.deregister_agent(integer)
 TO millrace_agent;
+
+-- Events are read by clients and, to publish them, by agents.
+GRANT EXECUTE ON FUNCTION
+    millrace.subscribe(text, text), millrace.unsubscribe(text), millrace.read_events(text, integer, text), millrace.commit_position(text, text)
+TO millrace_client, millrace_agent;
 
 -- millrace_admin does all that, and runs the installation.
 GRANT EXECUTE ON FUNCTION millrace.adopt(), millrace.keep(), millrace.set_clock(timestamptz), millrace.set_tenant_weight(text, real) TO millrace_admin;

@@ -40,6 +40,8 @@ BEGIN
         ELSE
             PERFORM millrace_internal.partition_create('event', next_id, next_id + width, 'fillfactor = 100', NULL);
             EXECUTE format('CREATE INDEX ON millrace_internal.%I (run_id)', 'event_' || next_id);
+            -- how readers find what is new: summaries of ranges of pages, made afterwards, cost the writer nothing
+            EXECUTE format('CREATE INDEX ON millrace_internal.%I USING brin (event_id, xact_id, at) WITH (pages_per_range = 32)', 'event_' || next_id);
         END IF;
         INSERT INTO millrace_internal.partition (parent, from_id, to_id) VALUES (in_parent, next_id, next_id + width);
         next_id := next_id + width;

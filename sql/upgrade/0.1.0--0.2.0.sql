@@ -17,3 +17,44 @@ SELECT pg_catalog.pg_extension_config_dump('millrace_internal.frozen_clock', '')
 
 -- A run may bring its definition with it.
 DROP FUNCTION millrace.submit(text, jsonb, integer, integer, text, jsonb, timestamptz, timestamptz, text, bigint, integer, text);
+
+-- Events can be read by subscriptions; each partition of theirs has summaries by which readers find what is new.
+CREATE TYPE millrace_internal.event_position AS (
+    server_run bigint, era bigint, xmax bigint, low bigint, open bigint[], open_low bigint[],
+    to_era bigint, to_xmax bigint, to_low bigint, to_end bigint, to_open bigint[], cursor bigint, at bigint
+);
+COMMENT ON TYPE millrace_internal.event_position IS 'How far a subscription has come: two snapshots, and an event in the window between them. docs/events.md says why that is enough.';
+CREATE TABLE millrace_internal.subscription (
+    name           text        NOT NULL CONSTRAINT subscription_pkey PRIMARY KEY
+                               CONSTRAINT subscription_name_check CHECK (name <> '' AND octet_length(name) <= 200),
+    started_from   text        NOT NULL,
+    created_at     timestamptz NOT NULL,
+    position       millrace_internal.event_position NOT NULL,
+    stored_at      timestamptz NOT NULL,
+    overtaken_from bigint,
+    overtaken_to   bigint,
+    overtaken_at   timestamptz,
+    CONSTRAINT subscription_overtaken_check CHECK ((overtaken_from IS NULL) = (overtaken_to IS NULL) AND (overtaken_from IS NULL) = (overtaken_at IS NULL))
+) WITH (fillfactor = 50);
+COMMENT ON TABLE millrace_internal.subscription IS 'Readers of the log of events, and how far each of them has come.';
+COMMENT ON COLUMN millrace_internal.subscription.overtaken_from IS 'Retention has dropped events that were not read, between these two; null once the reader has taken note of it.';
+
+CREATE TABLE millrace_internal.event_era (
+    settled_to        bigint      NOT NULL CONSTRAINT event_era_pkey PRIMARY KEY,
+    system_identifier bigint      NOT NULL,
+    adopted_at        timestamptz NOT NULL
+);
+COMMENT ON TABLE millrace_internal.event_era IS
+'One row per adoption by another cluster, whose transactions are numbered anew. Events up to settled_to are committed, whatever
+transaction they name: transactions of different eras cannot be compared.';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.subscription', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.event_era', '');
+DO $$
+DECLARE
+    made bigint;
+BEGIN
+    FOR made IN SELECT from_id FROM millrace_internal.partition WHERE parent = 'event' ORDER BY from_id LOOP
+        EXECUTE pg_catalog.format('CREATE INDEX ON millrace_internal.%I USING brin (event_id, xact_id, at) WITH (pages_per_range = 32)', 'event_' || made);
+    END LOOP;
+END $$;
