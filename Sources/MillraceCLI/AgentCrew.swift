@@ -8,11 +8,16 @@ import ServiceLifecycle
 struct AgentCrew: Sendable {
     var agents: [MillraceAgent.Agent]
 
-    init(_ count: Int, configuration: AgentConfiguration, database: PostgresConfiguration) {
+    init(
+        _ count: Int,
+        configuration: AgentConfiguration,
+        handlers: Handlers = .standard,
+        database: PostgresConfiguration
+    ) {
         agents = (0..<count).map { number in
             var configuration = configuration
             configuration.name += count > 1 ? "/\(number + 1)" : ""
-            return MillraceAgent.Agent(configuration: configuration, database: database)
+            return MillraceAgent.Agent(configuration: configuration, handlers: handlers, database: database)
         }
     }
 

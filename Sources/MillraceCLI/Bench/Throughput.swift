@@ -7,129 +7,110 @@ struct Throughput: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "How many steps a second pass through the engine.",
         discussion: """
-            Submits runs in batches while agents in this program execute them, and takes the time from the first submit to \
-            the last completion as the log of events has them.
+            Submits runs in batches while agents execute them, and takes the time from the first submit to the last \
+            completion as the log of events has them.
             """
     )
 
     @OptionGroup var options: DatabaseOptions
 
-    @Option(help: "single, chain:N, diamond:N, random:N, or a definition file.")
+    @Option(help: "single, chain:N, diamond:N, random:N[:SEED], a definition file, or a recorded run in WfFormat.")
     var shape = Shape.chain(10)
 
     @Option(help: "Runs to submit.")
     var runs = 10_000
 
-    @Option(help: "Agents in this program.")
-    var agents = 1
+    @OptionGroup var crew: CrewOptions
 
-    @Option(help: "Steps in execution at once, of each agent.")
-    var concurrency = 1000
-
-    @Option(help: "Runs of one submit, and results of one report.")
-    var batch = 500
-
-    @Option(help: "Size of each run's input, in bytes.")
+    @Option(help: ArgumentHelp("Size of each step's output.", valueName: "bytes"))
     var payload = 0
 
-    @Option(help: "The handler of the steps, where the shape does not say.")
+    @Option(help: ArgumentHelp("How long each step sleeps.", valueName: "ms"))
+    var stepDuration = 0
+
+    @Option(help: "The handler of the steps, where nothing else says so.")
     var handler = "noop"
 
-    func validate() throws {
-        guard 1...10_000_000 ~= runs, 1...64 ~= agents, 1...100_000 ~= batch, 1...100_000 ~= concurrency,
-            0...10_000_000 ~= payload
-        else { throw ValidationError("A number lies outside of what can be measured.") }
-    }
+    @Flag(help: "Another session holds a snapshot throughout, as a long report or a dump does.")
+    var pinned = false
 
-    struct Figures: Encodable {
-        var shape: String
-        var runs: Int
-        var steps: Int
-        var seconds: Double
-        var stepsPerSecond: Double
-        var runsPerSecond: Double
-        var agents: Int
-        var concurrency: Int
-        var batch: Int
-        var payload: Int
-        var walBytesPerStep: Double
-        var writesPerStep: Double
-        var hotShare: Double
+    func validate() throws {
+        guard 1...10_000_000 ~= runs, 0...10_000_000 ~= payload, 0...3_600_000 ~= stepDuration else {
+            throw ValidationError("A number lies outside of what can be measured.")
+        }
+        guard payload == 0 || stepDuration == 0 else {
+            throw ValidationError("A step either sleeps or has an output: --payload or --step-duration.")
+        }
+        guard payload == 0 || !crew.processes else {
+            throw ValidationError("Agents in processes of their own know no handler with a payload.")
+        }
     }
 
     func run() async throws {
-        let definition = try shape.definition(handler: handler)
-        let database = try await options.configurationStartingEmbedded()
-        try await Client.with(database) { client in
-            try await client.installation().check()
-            let defined = try await client.define(definition)
-            let crew = AgentCrew(agents, configuration: agent(definition), database: database)
-            let (before, ids) = try await crew.work {
-                try await client.warmUp()
-                return (try await client.traffic(), try await submitAndWait(client, defined))
-            }
-            let timing = try await client.timing(of: ids)
-            let after = try await client.traffic()
-            guard timing.completedRuns == runs else {
-                throw MillraceError(
-                    .unexpectedAnswer,
-                    "Only \(timing.completedRuns) of \(runs) runs completed.",
-                    hint: "millrace runs --workflow \(defined.workflow) shows the others."
-                )
-            }
-            let figures = figures(timing, before, after)
-            options.output.answer(figures, Self.text(figures))
+        let definition = try shape.definition(work)
+        var handlers = Handlers.standard
+        handlers.register(PayloadHandler.name, PayloadHandler(bytes: payload))
+        let stage = try await BenchStage(options)
+        let warmUp = stepDuration > 0 ? try WarmUp.standard : nil
+        let (timing, cost) = try await stage.play(
+            [definition],
+            crew: try crew.crew(for: [definition], handlers: handlers, database: stage.database, options),
+            warmUp: warmUp
+        ) { scene in
+            let timing = try await pinned ? scene.client.holdingSnapshot { try await load(scene) } : load(scene)
+            return (timing, steps: timing.completedSteps)
         }
+        var report = BenchReport("throughput")
+        report.set("shape", shape.name)
+        report.set("runs", runs)
+        crew.describe(in: &report)
+        report.set("payload", payload)
+        report.set("step_duration_ms", stepDuration)
+        report.set("pinned", pinned)
+        report.add(timing, runs: runs)
+        cost.add(to: &report)
+        try await stage.describe(in: &report)
+        options.output.answer(report, report.text(for: options.output.terminal))
     }
 
-    private func submitAndWait(_ client: Client, _ defined: DefinedWorkflow) async throws -> [Int64] {
-        var submission = Submission(workflow: defined.workflow)
-        submission.version = defined.version
-        let input: JSONValue? =
-            payload > 0 ? .object(["payload": .string(String(repeating: "x", count: payload))]) : nil
-        var ids: [Int64] = []
-        while ids.count < runs {
-            let inputs = Array(repeating: input, count: min(batch, runs - ids.count))
-            ids += try await client.submitMany(submission, inputs: inputs)
+    private var work: Shape.Work {
+        if payload > 0 { return Shape.Work(handler: PayloadHandler.name) }
+        return stepDuration > 0 ? .sleep(.milliseconds(stepDuration)) : Shape.Work(handler: handler)
+    }
+
+    private func load(_ scene: BenchStage.Scene) async throws -> RunsTiming {
+        try await scene.client.load(scene.workflows[0], runs: runs, batch: crew.submitBatch)
+    }
+}
+
+extension Client {
+    /// Submits runs and waits until they are over.
+    ///
+    /// - Throws: ``MillraceError`` where not all have completed.
+    func load(_ defined: DefinedWorkflow, runs: Int, batch: Int = 500) async throws -> RunsTiming {
+        let ids = try await submit(defined, runs: runs, batch: batch)
+        try await finish(ids, of: defined)
+        let timing = try await timing(of: ids)
+        guard timing.completedRuns == runs else {
+            throw MillraceError(
+                .unexpectedAnswer,
+                "Only \(timing.completedRuns) of \(runs) runs completed.",
+                hint: "millrace runs --workflow \(defined.workflow) shows the others."
+            )
         }
-        try await client.waitForRuns(from: ids.min(), of: defined)
-        return ids
+        return timing
     }
+}
 
-    private func agent(_ definition: WorkflowDefinition) -> AgentConfiguration {
-        var configuration = AgentConfiguration()
-        configuration.queues = Set(definition.steps.map(\.queue)).union(["default"]).sorted()
-        configuration.concurrency.total = concurrency
-        configuration.reports.batchSize = batch
-        return configuration
-    }
-
-    private func figures(_ timing: RunsTiming, _ before: Traffic, _ after: Traffic) -> Figures {
-        let steps = Double(max(timing.completedSteps, 1))
-        let updates = Double(after.updates - before.updates)
-        return Figures(
-            shape: shape.name,
-            runs: runs,
-            steps: timing.completedSteps,
-            seconds: timing.seconds,
-            stepsPerSecond: steps / max(timing.seconds, 1e-6),
-            runsPerSecond: Double(runs) / max(timing.seconds, 1e-6),
-            agents: agents,
-            concurrency: concurrency,
-            batch: batch,
-            payload: payload,
-            walBytesPerStep: (after.walBytes - before.walBytes) / steps,
-            writesPerStep: Double(after.writes - before.writes) / steps,
-            hotShare: updates > 0 ? Double(after.hotUpdates - before.hotUpdates) / updates : 0
-        )
-    }
-
-    private static func text(_ figures: Figures) -> String {
-        """
-        \(figures.shape): \(Spell.count(figures.runs, "run")), \(Spell.count(figures.steps, "step")) \
-        in \(Spell.seconds(figures.seconds)): \(Spell.count(Int(figures.stepsPerSecond))) steps/s
-        \(Spell.count(Int(figures.walBytesPerStep))) bytes of log and \(Spell.decimal(figures.writesPerStep)) row writes a step, \
-        \(Int(figures.hotShare * 100)) % of the updates in place
-        """
+extension BenchReport {
+    mutating func add(_ timing: RunsTiming, runs: Int) {
+        let seconds = max(timing.seconds, 1e-6)
+        add("steps", timing.completedSteps)
+        add("seconds", timing.seconds)
+        add("makespan_ms", timing.seconds * 1000)
+        add("steps_per_second", Double(timing.completedSteps) / seconds)
+        add("runs_per_second", Double(runs) / seconds)
+        add("first_tenth_steps_per_second", timing.firstTenthRate)
+        add("last_tenth_steps_per_second", timing.lastTenthRate)
     }
 }

@@ -59,8 +59,13 @@ struct BenchReport: Encodable, Sendable {
     mutating func add(_ name: String, _ value: Double?) {
         figures.append(Entry(name: name, value: value.map { JSONValue(figure: $0) } ?? .null))
     }
+    /// For programs alone.
     mutating func add(_ name: String, _ value: [JSONValue]) {
         figures.append(Entry(name: name, value: .array(value)))
+    }
+    /// For programs alone.
+    mutating func add(_ name: String, _ value: [String: JSONValue]) {
+        figures.append(Entry(name: name, value: .object(value)))
     }
     mutating func add(_ name: String, _ percentiles: Percentiles) { latencies.append((name, percentiles)) }
     mutating func judge(_ name: String, _ measured: Double, atMost bound: Double, _ unit: String) {
@@ -92,7 +97,12 @@ struct BenchReport: Encodable, Sendable {
 
     func text(for terminal: Terminal) -> String {
         var parts = [benchmark + settings.map { ", \(Self.title($0.name)) \(Self.text($0.value))" }.joined()]
-        let plain = figures.filter { if case .array = $0.value { false } else { true } }
+        let plain = figures.filter { figure in
+            switch figure.value {
+            case .array, .object: false
+            default: true
+            }
+        }
         if !plain.isEmpty {
             var table = Table(columns: [.text("figure"), .number("value")])
             table.rows = plain.map { [Self.title($0.name), Self.text($0.value)] }
