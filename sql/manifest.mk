@@ -35,6 +35,7 @@ LOGIC_FILES = \
   logic/submit.sql \
   logic/agent.sql \
   logic/input.sql \
+  logic/work.sql \
   logic/start.sql \
   logic/claim.sql \
   logic/finish.sql \

@@ -13,6 +13,7 @@
 #include "arguments.h"
 #include "catalog/pg_type.h"
 #include "millrace.h"
+#include "utils/lsyscache.h"
 
 static const void *
 elements(ArrayType *array, Oid type, const char *name, int *count)
@@ -118,6 +119,27 @@ millrace_arguments_require_same_length(const char *first, int first_count,
 				 errdetail("They have %d and %d.", first_count, second_count)));
 }
 
+Datum *
+millrace_arguments_nullable(FunctionCallInfo fcinfo, int place, Oid type, int count, bool **nulls)
+{
+	int16		length;
+	bool		by_value;
+	char		alignment;
+	int			found;
+	Datum	   *values;
+
+	if (PG_ARGISNULL(place))
+	{
+		*nulls = palloc(sizeof(bool) * Max(count, 1));
+		memset(*nulls, true, count);
+		return palloc0(sizeof(Datum) * Max(count, 1));
+	}
+	get_typlenbyvalalign(type, &length, &by_value, &alignment);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(place), type, length, by_value, alignment, &values, nulls, &found);
+	millrace_arguments_require_same_length("the first array", count, "another one", found);
+	return values;
+}
+
 static Datum
 make_array(const void *values, int count, Oid type, int width)
 {
@@ -135,6 +157,18 @@ make_array(const void *values, int count, Oid type, int width)
 	ARR_LBOUND(array)[0] = 1;
 	memcpy(ARR_DATA_PTR(array), values, (Size) count * width);
 	return PointerGetDatum(array);
+}
+
+Datum
+millrace_arguments_bigint_array(const int64 *values, int count)
+{
+	return make_array(values, count, INT8OID, sizeof(int64));
+}
+
+Datum
+millrace_arguments_smallint_array(const int16 *values, int count)
+{
+	return make_array(values, count, INT2OID, sizeof(int16));
 }
 
 Datum

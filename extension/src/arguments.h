@@ -31,7 +31,15 @@ extern float4 *millrace_arguments_seconds(ArrayType *array, const char *name, in
 extern void millrace_arguments_require_same_length(const char *first, int first_count,
 												   const char *second, int second_count);
 
+/*
+ * The elements of an array in which nulls, and a null array itself, are
+ * allowed: *nulls tells them. Every array of a call has `count` elements.
+ */
+extern Datum *millrace_arguments_nullable(FunctionCallInfo fcinfo, int place, Oid type, int count, bool **nulls);
+
 /* SQL arrays made of plain C arrays. */
+extern Datum millrace_arguments_bigint_array(const int64 *values, int count);
+extern Datum millrace_arguments_smallint_array(const int16 *values, int count);
 extern Datum millrace_arguments_int_array(const int32 *values, int count);
 extern Datum millrace_arguments_real_array(const float4 *values, int count);
 extern Datum millrace_arguments_bool_array(const bool *values, int count);

@@ -1,4 +1,5 @@
 -- Purpose: the first pass of every decision over running steps: their own rows (class 1 of docs/locking.md).
+-- Completions alone never come here: work_complete (logic/work.sql) is the same for them, and faster.
 -- Codes: 1 completed, 2 failed, 3 fatal, 4 timed out, 5 given back, 6 its agent was lost; 0 is passed over.
 
 -- Back-off before the next try, in seconds, from the attempts on the step itself.
@@ -29,34 +30,6 @@ DECLARE
     xact    bigint := pg_current_xact_id()::text::bigint;
     lost_limit integer := millrace_internal.setting('millrace.lost_limit')::integer;
 BEGIN
-    IF 1 = ALL (codes) THEN
-        -- Nothing but completions, as nearly always: what follows depends on nothing in the row, which is read once.
-        WITH own AS (
-            UPDATE millrace_internal.step s
-            SET state = 10, finished_at = coalesce(frozen, clock_timestamp()), elapsed = u.elapsed, error = NULL
-            FROM (SELECT * FROM unnest(run_ids, step_nos, tokens, elapsed) WITH ORDINALITY u (run_id, step_no, token, elapsed, ord)
-                  WHERE (u.run_id & 255) = in_shard ORDER BY u.run_id, u.step_no) u,
-                 millrace_internal.step_definition d
-            WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
-              AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id
-              AND d.version_id = s.version_id AND d.def_no = s.def_no
-            RETURNING u.ord, s.run_id, s.step_no, s.attempts, s.receipt_no, s.finished_at, d.dependents, d.closing),
-        told AS (
-            INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
-            SELECT o.run_id, o.finished_at, xact, o.step_no, in_agent_id, o.attempts, in_shard, 11 FROM own o),
-        hit AS MATERIALIZED (
-            SELECT o.run_id, dependent, count(*)::integer AS n FROM own o, unnest(o.dependents) dependent GROUP BY 1, 2),
-        ended AS MATERIALIZED (SELECT o.run_id, count(*)::integer AS closing FROM own o WHERE o.closing GROUP BY 1),
-        receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
-        SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n
-        INTO applied, hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed, settled_receipts, settled_n
-        FROM (SELECT array_agg(o.ord::integer) AS applied FROM own o) o,
-             (SELECT array_agg(h.run_id) AS runs, array_agg(h.dependent) AS defs, array_agg(h.n) AS n, array_agg(0) AS bad FROM hit h) h,
-             (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(0) AS failed FROM ended e) e,
-             (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
-        RETURN;
-    END IF;
-
     WITH mine AS MATERIALIZED (
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
         SELECT u.ord, s.run_id, s.step_no, u.token, u.code, u.error, u.elapsed, d.dependents, d.closing, r.wait,

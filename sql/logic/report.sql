@@ -14,17 +14,58 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     own           record;
     next          record;
-    more_ended    bigint[];     -- runs of closing steps that were skipped
-    more_closing  integer[];
+    settled       boolean := false;
+    ended_runs    bigint[];
+    ended_closing integer[];
+    ended_failed  integer[];
     moot_runs     bigint[];     -- runs where a dependent had been decided before what it needs
 BEGIN
-    IF codes && '{2, 3, 4, 6}' THEN
-        PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes);
+    IF 1 = ALL (codes) THEN
+        own := millrace_internal.work_complete(in_shard, in_agent_id, run_ids, step_nos, tokens, elapsed,
+                                               in_receipt_no, in_queues, in_handlers, rooms, max_start, (SELECT frozen_at FROM millrace_internal.frozen_clock));
+        started_runs := own.started_runs; started_steps := own.started_steps;
+        started_tokens := own.started_tokens; started_attempts := own.started_attempts;
+        IF own.ready_runs IS NOT NULL THEN
+            PERFORM millrace_internal.sink_push(in_shard, own.ready_runs, own.ready_steps, own.ready_queues, own.ready_handlers,
+                                                own.ready_priorities, own.ready_tenants, own.ready_ranks);
+        END IF;
+        IF own.left_runs IS NOT NULL THEN
+            next := millrace_internal.settle(in_shard, own.left_runs, own.left_defs, own.left_n, array_fill(0, ARRAY[cardinality(own.left_runs)]),
+                                             in_agent_id, in_receipt_no, in_queues, in_handlers,
+                                             millrace_internal.rooms_left(in_shard, in_handlers, rooms, started_runs, started_steps),
+                                             max_start - coalesce(cardinality(started_runs), 0));
+            settled := true;
+        END IF;
+        ended_failed := array_fill(0, ARRAY[coalesce(cardinality(own.ended_runs), 0)]);
+    ELSE
+        IF codes && '{2, 3, 4, 6}' THEN
+            PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes);
+        END IF;
+        own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed);
+        IF own.hit_runs IS NOT NULL THEN
+            next := millrace_internal.settle(in_shard, own.hit_runs, own.hit_defs, own.hit_n, own.hit_bad,
+                                             in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
+            settled := true;
+        END IF;
+        IF own.ready_runs IS NOT NULL THEN
+            PERFORM millrace_internal.make_ready(in_shard, own.ready_runs, own.ready_steps);
+        END IF;
+        IF own.waiting_runs IS NOT NULL THEN
+            PERFORM millrace_internal.timers_set(in_shard, own.waiting_runs, own.waiting_steps, own.waiting_tokens, own.waiting_due);
+        END IF;
+        ended_failed := own.ended_failed;
     END IF;
-    own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed);
     applied := own.applied;
     IF applied IS NULL THEN
         RETURN;
+    END IF;
+    ended_runs := own.ended_runs; ended_closing := own.ended_closing;
+    IF settled THEN
+        started_runs := started_runs || next.started_runs; started_steps := started_steps || next.started_steps;
+        started_tokens := started_tokens || next.tokens; started_attempts := started_attempts || next.attempts;
+        ended_failed := ended_failed || array_fill(0, ARRAY[coalesce(cardinality(next.ended_runs), 0)]);
+        ended_runs := ended_runs || next.ended_runs; ended_closing := ended_closing || next.ended_closing;
+        moot_runs := next.moot_runs;
     END IF;
     IF outputs IS NOT NULL THEN
         INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
@@ -32,22 +73,8 @@ BEGIN
         FROM unnest(run_ids, step_nos, codes, outputs) WITH ORDINALITY u (run_id, step_no, code, output, ord)
         WHERE u.output IS NOT NULL AND u.code = 1 AND u.ord = ANY (own.applied);
     END IF;
-    IF own.hit_runs IS NOT NULL THEN
-        next := millrace_internal.settle(in_shard, own.hit_runs, own.hit_defs, own.hit_n, own.hit_bad,
-                                         in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
-        started_runs := next.started_runs; started_steps := next.started_steps;
-        started_tokens := next.tokens; started_attempts := next.attempts;
-        more_ended := next.ended_runs; more_closing := next.ended_closing; moot_runs := next.moot_runs;
-    END IF;
-    IF own.ready_runs IS NOT NULL THEN
-        PERFORM millrace_internal.make_ready(in_shard, own.ready_runs, own.ready_steps);
-    END IF;
-    IF own.waiting_runs IS NOT NULL THEN
-        PERFORM millrace_internal.timers_set(in_shard, own.waiting_runs, own.waiting_steps, own.waiting_tokens, own.waiting_due);
-    END IF;
-    IF own.ended_runs IS NOT NULL OR more_ended IS NOT NULL THEN
-        PERFORM millrace_internal.close_runs(in_shard, own.ended_runs || more_ended, own.ended_closing || more_closing,
-                                             own.ended_failed || array_fill(0, ARRAY[coalesce(cardinality(more_ended), 0)]));
+    IF ended_runs IS NOT NULL THEN
+        PERFORM millrace_internal.close_runs(in_shard, ended_runs, ended_closing, ended_failed);
     END IF;
     IF moot_runs IS NOT NULL THEN
         PERFORM millrace_internal.run_recount(in_shard, u.run_id) FROM (SELECT DISTINCT run_id FROM unnest(moot_runs) run_id ORDER BY 1) u;

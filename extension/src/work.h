@@ -1,0 +1,134 @@
+/*
+ * work.h
+ *		What agents do to steps once per step: hand-outs, completions and what
+ *		follows from them.
+ *
+ * A call works in passes. Each begins with a look at the tables as they are
+ * then: what was committed while the pass before waited for locks is seen.
+ * docs/locking.md has the order of the passes, and why.
+ */
+#ifndef MILLRACE_WORK_H
+#define MILLRACE_WORK_H
+
+#include "definition_cache.h"
+#include "event_log.h"
+#include "table.h"
+#include "utils/timestamp.h"
+
+enum StepState
+{
+	STEP_PENDING = 0,
+	STEP_WAITING = 1,
+	STEP_READY = 2,
+	STEP_RUNNING = 4,
+	STEP_COMPLETED = 10
+};
+
+enum RunState
+{
+	RUN_RUNNING = 1,
+	RUN_COMPLETED = 10,
+	RUN_FAILED = 11
+};
+
+typedef struct Call
+{
+	int16		shard;
+	bool		frozen;			/* a test has stopped the clock */
+	TimestampTz frozen_at;
+	bool		looking;
+	EState	   *estate;
+	Table		step;
+	Table		run;
+	EventLog	events;
+} Call;
+
+/* work_call.c */
+extern void millrace_call_begin(Call *call, int16 shard, bool frozen, TimestampTz frozen_at);
+extern void millrace_call_look(Call *call);
+extern void millrace_call_end(Call *call);
+extern TimestampTz millrace_call_now(const Call *call);
+extern void millrace_call_tell(Call *call, enum EventKind kind, int64 run_id, int32 step_no, int32 agent_id,
+							   int32 attempt, TimestampTz at);
+
+/* Whether a run belongs to the shard that the call names. */
+static inline bool
+is_of_shard(const Call *call, int64 run_id)
+{
+	return (run_id & 255) == call->shard;
+}
+
+/* Who reports, and what it may be handed in return. */
+typedef struct Receiver
+{
+	int32		agent_id;
+	bool		accepts;
+	int64		receipt_no;
+	int			max_steps;
+	int			queue_count;
+	const int32 *queues;
+	int			handler_count;
+	const int32 *handlers;
+	int32	   *rooms;			/* by handler; what is handed over is taken off */
+} Receiver;
+
+/* A step that was handed out. */
+typedef struct Started
+{
+	int64		run_id;
+	int32		step_no;
+	int32		token;
+	int32		attempt;
+	int32		version_id;
+	text	   *trace;			/* null: none */
+} Started;
+
+/* A dependent, and how many of its needs have completed in this call. */
+typedef struct Hit
+{
+	int64		run_id;
+	int32		def_no;
+	int32		version_id;
+	int32		n;
+
+	/* what decides about it */
+	const StepDefinition *definition;
+	int32		tenant_id;
+	int16		run_priority;
+	int16		priority;		/* the step's in its run */
+	text	   *trace;
+	bool		exists;			/* it has a row, at place */
+	ItemPointerData place;
+	int32		needs_left;
+	bool		handed_over;	/* the agent that reports gets it, if it becomes ready */
+} Hit;
+
+typedef struct HitList
+{
+	int			count;
+	int			room;
+	Hit		   *hits;
+} HitList;
+
+/* Closing steps of a run that have ended. */
+typedef struct Ended
+{
+	int64		run_id;
+	int32		closing;
+} Ended;
+
+/*
+ * work_settle.c: decides the dependents of completed steps. What is left in
+ * the list has not been decided, and is for SQL. Steps that became ready and
+ * were not handed over are moved to `ready`, those that were to `started`.
+ */
+extern void millrace_settle(Call *call, HitList *list, Receiver *receiver,
+							Started *started, int *started_count, Hit *ready, int *ready_count);
+
+/* work_handover.c: marks the hits that the receiver gets at once. */
+extern void millrace_choose_handover(const Call *call, HitList *list, Receiver *receiver);
+
+/* work_close.c */
+extern void millrace_close_runs(Call *call, const Ended *ended, int count);
+
+#endif							/* MILLRACE_WORK_H */

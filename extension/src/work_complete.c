@@ -1,0 +1,306 @@
+/*
+ * work_complete.c
+ *		A report of nothing but completions: the steps, what hangs on them, the
+ *		ends of runs.
+ */
+#include "postgres.h"
+
+#include "work.h"
+
+#include "access/htup_details.h"
+#include "arguments.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+
+PG_FUNCTION_INFO_V1(millrace_work_complete);
+
+/* A completion, as it is reported. */
+typedef struct Completion
+{
+	int64		run_id;
+	int32		step_no;
+	int32		token;
+	int			place;			/* in the report, from 1 */
+	bool		has_elapsed;
+	float4		elapsed;
+} Completion;
+
+/* What the completions of a call add up to. */
+typedef struct Outcome
+{
+	int			applied_count;
+	int32	   *applied;
+	int64	   *receipts;		/* of each applied one */
+	int			ended_count;
+	Ended	   *ended;
+	HitList		hits;
+} Outcome;
+
+static int
+compare_completions(const void *left, const void *right)
+{
+	const Completion *a = left;
+	const Completion *b = right;
+
+	if (a->run_id != b->run_id)
+		return a->run_id < b->run_id ? -1 : 1;
+	if (a->step_no != b->step_no)
+		return a->step_no < b->step_no ? -1 : 1;
+	return a->place - b->place;
+}
+
+/* In lock order. Elements with a null, or of another shard, name no step. */
+static Completion *
+read_completions(FunctionCallInfo fcinfo, const Call *call, int *count)
+{
+	int			length = ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(2)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(2)));
+	bool	   *no_run;
+	bool	   *no_step;
+	bool	   *no_token;
+	bool	   *no_elapsed;
+	Datum	   *runs = millrace_arguments_nullable(fcinfo, 2, INT8OID, length, &no_run);
+	Datum	   *steps = millrace_arguments_nullable(fcinfo, 3, INT4OID, length, &no_step);
+	Datum	   *tokens = millrace_arguments_nullable(fcinfo, 4, INT4OID, length, &no_token);
+	Datum	   *elapsed = millrace_arguments_nullable(fcinfo, 5, FLOAT8OID, length, &no_elapsed);
+	Completion *completions = palloc(sizeof(Completion) * Max(length, 1));
+
+	*count = 0;
+	for (int i = 0; i < length; i++)
+	{
+		if (no_run[i] || no_step[i] || no_token[i] || !is_of_shard(call, DatumGetInt64(runs[i])))
+			continue;
+		completions[(*count)++] = (Completion) {
+			.run_id = DatumGetInt64(runs[i]),
+			.step_no = DatumGetInt32(steps[i]),
+			.token = DatumGetInt32(tokens[i]),
+			.place = i + 1,
+			.has_elapsed = !no_elapsed[i],
+			.elapsed = no_elapsed[i] ? 0 : (float4) DatumGetFloat8(elapsed[i]),
+		};
+	}
+	qsort(completions, *count, sizeof(Completion), compare_completions);
+	return completions;
+}
+
+static void
+add_hit(HitList *list, int64 run_id, int32 version_id, int32 def_no)
+{
+	if (list->count == list->room)
+	{
+		list->room = list->room ? 2 * list->room : 256;
+		list->hits = list->hits ? repalloc_huge(list->hits, sizeof(Hit) * list->room) : palloc(sizeof(Hit) * list->room);
+	}
+	list->hits[list->count++] = (Hit) {.run_id = run_id, .def_no = def_no, .version_id = version_id, .n = 1};
+}
+
+static void
+note(Outcome *outcome, const Completion *completion, int64 receipt_no, const StepDefinition *definition)
+{
+	outcome->receipts[outcome->applied_count] = receipt_no;
+	outcome->applied[outcome->applied_count++] = completion->place;
+	for (int i = 0; i < definition->dependent_count; i++)
+		add_hit(&outcome->hits, completion->run_id, definition->version_id, definition->dependents[i]);
+	if (!definition->closing)
+		return;
+	if (outcome->ended_count > 0 && outcome->ended[outcome->ended_count - 1].run_id == completion->run_id)
+		outcome->ended[outcome->ended_count - 1].closing++;
+	else
+		outcome->ended[outcome->ended_count++] = (Ended) {.run_id = completion->run_id, .closing = 1};
+}
+
+/* A step that is still running, with this token, at this agent, has completed. Anything else is stale. */
+static void
+complete_step(Call *call, const Completion *completion, int32 agent_id, Outcome *outcome)
+{
+	Leaf	   *leaf = millrace_table_leaf(&call->step, completion->run_id);
+	RowOutcome	written;
+	TimestampTz at;
+
+	if (leaf == NULL || !millrace_leaf_find_step(leaf, completion->run_id, completion->step_no, call->shard))
+		return;
+	do
+	{
+		if (found_int16(leaf, STEP_STATE) != STEP_RUNNING || found_int32(leaf, STEP_TOKEN) != completion->token
+			|| found_int32(leaf, STEP_AGENT_ID) != agent_id)
+			return;
+		at = millrace_call_now(call);
+		millrace_leaf_copy(leaf);
+		row_set(leaf, STEP_STATE, Int16GetDatum(STEP_COMPLETED));
+		row_set(leaf, STEP_FINISHED_AT, TimestampTzGetDatum(at));
+		row_set_null(leaf, STEP_ERROR);
+		row_set_null(leaf, STEP_ELAPSED);
+		if (completion->has_elapsed)
+			row_set(leaf, STEP_ELAPSED, Float4GetDatum(completion->elapsed));
+		written = millrace_leaf_update(leaf, true);
+	} while (written == ROW_CHANGED);
+	if (written != ROW_WRITTEN)
+		return;
+
+	millrace_call_tell(call, EVENT_STEP_COMPLETED, completion->run_id, completion->step_no, agent_id,
+					   found_int32(leaf, STEP_ATTEMPTS), at);
+	note(outcome, completion, found_int64(leaf, STEP_RECEIPT_NO),
+		 millrace_definition(found_int32(leaf, STEP_VERSION_ID), found_int32(leaf, STEP_DEF_NO)));
+}
+
+static int32 *
+copy_ints(FunctionCallInfo fcinfo, int place, const char *name, int *count)
+{
+	const int32 *values = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(place), name, count);
+	int32	   *copy = palloc(sizeof(int32) * Max(*count, 1));
+
+	memcpy(copy, values, sizeof(int32) * *count);
+	return copy;
+}
+
+static Receiver
+read_receiver(FunctionCallInfo fcinfo)
+{
+	Receiver	receiver = {.agent_id = PG_GETARG_INT32(1), .accepts = !PG_ARGISNULL(6)};
+	int			rooms;
+
+	if (!receiver.accepts)
+		return receiver;
+	receiver.receipt_no = PG_GETARG_INT64(6);
+	receiver.queues = copy_ints(fcinfo, 7, "in_queues", &receiver.queue_count);
+	receiver.handlers = copy_ints(fcinfo, 8, "in_handlers", &receiver.handler_count);
+	receiver.rooms = copy_ints(fcinfo, 9, "rooms", &rooms);
+	receiver.max_steps = PG_GETARG_INT32(10);
+	millrace_arguments_require_same_length("in_handlers", receiver.handler_count, "rooms", rooms);
+	return receiver;
+}
+
+static int
+compare_bigints(const void *left, const void *right)
+{
+	int64		a = *(const int64 *) left;
+	int64		b = *(const int64 *) right;
+
+	return a < b ? -1 : a > b;
+}
+
+/* The answer is a row of arrays; an empty one is null, as SQL's own aggregates have it. */
+#define ANSWER_COLUMNS 19
+
+typedef struct Answer
+{
+	int			count;
+	Datum		values[ANSWER_COLUMNS];
+	bool		nulls[ANSWER_COLUMNS];
+} Answer;
+
+#define GATHER(answer, n, type, make, expression) \
+	do { \
+		type	   *gathered = palloc(sizeof(type) * Max(n, 1)); \
+		for (int i = 0; i < (n); i++) \
+			gathered[i] = (expression); \
+		add_array(answer, n, make(gathered, n)); \
+	} while (0)
+
+static void
+add_array(Answer *answer, int count, Datum array)
+{
+	answer->nulls[answer->count] = count == 0;
+	answer->values[answer->count++] = array;
+}
+
+static void
+answer_receipts(Answer *answer, Outcome *outcome)
+{
+	int			kept = -1;
+	int32	   *n = palloc(sizeof(int32) * Max(outcome->applied_count, 1));
+
+	qsort(outcome->receipts, outcome->applied_count, sizeof(int64), compare_bigints);
+	for (int i = 0; i < outcome->applied_count; i++)
+	{
+		if (kept < 0 || outcome->receipts[kept] != outcome->receipts[i])
+		{
+			outcome->receipts[++kept] = outcome->receipts[i];
+			n[kept] = 0;
+		}
+		n[kept]++;
+	}
+	add_array(answer, kept + 1, millrace_arguments_bigint_array(outcome->receipts, kept + 1));
+	add_array(answer, kept + 1, millrace_arguments_int_array(n, kept + 1));
+}
+
+static void
+answer_started(Answer *answer, const Started *started, int count)
+{
+	GATHER(answer, count, int64, millrace_arguments_bigint_array, started[i].run_id);
+	GATHER(answer, count, int32, millrace_arguments_int_array, started[i].step_no);
+	GATHER(answer, count, int32, millrace_arguments_int_array, started[i].token);
+	GATHER(answer, count, int32, millrace_arguments_int_array, started[i].attempt);
+}
+
+static void
+answer_ready(Answer *answer, const Hit *ready, int count)
+{
+	GATHER(answer, count, int64, millrace_arguments_bigint_array, ready[i].run_id);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].def_no);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->queue_id);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->handler_id);
+	GATHER(answer, count, int16, millrace_arguments_smallint_array, ready[i].priority);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].tenant_id);
+	GATHER(answer, count, float4, millrace_arguments_real_array, ready[i].definition->rank);
+}
+
+/*
+ * work_complete(in_shard, in_agent_id, run_ids, step_nos, tokens, elapsed,
+ *				 in_receipt_no, in_queues, in_handlers, rooms, max_start, frozen)
+ */
+Datum
+millrace_work_complete(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	Receiver	receiver = read_receiver(fcinfo);
+	Outcome		outcome = {0};
+	Answer		answer = {0};
+	Completion *completions;
+	Started    *started;
+	Hit		   *ready;
+	TupleDesc	columns;
+	int			count;
+	int			started_count;
+	int			ready_count;
+
+	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "work_complete returns a record");
+	columns = BlessTupleDesc(columns);
+
+	millrace_call_begin(&call, PG_GETARG_INT16(0), !PG_ARGISNULL(11), PG_ARGISNULL(11) ? 0 : PG_GETARG_TIMESTAMPTZ(11));
+	completions = read_completions(fcinfo, &call, &count);
+	outcome.applied = palloc(sizeof(int32) * Max(count, 1));
+	outcome.receipts = palloc(sizeof(int64) * Max(count, 1));
+	outcome.ended = palloc(sizeof(Ended) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		complete_step(&call, &completions[i], receiver.agent_id, &outcome);
+	}
+
+	started = palloc(sizeof(Started) * Max(outcome.hits.count, 1));
+	ready = palloc(sizeof(Hit) * Max(outcome.hits.count, 1));
+	millrace_settle(&call, &outcome.hits, &receiver, started, &started_count, ready, &ready_count);
+	if (outcome.hits.count == 0)
+	{
+		/* runs come last in the lock order */
+		millrace_call_look(&call);
+		millrace_close_runs(&call, outcome.ended, outcome.ended_count);
+		outcome.ended_count = 0;
+	}
+	millrace_call_end(&call);
+
+	add_array(&answer, outcome.applied_count, millrace_arguments_int_array(outcome.applied, outcome.applied_count));
+	GATHER(&answer, outcome.hits.count, int64, millrace_arguments_bigint_array, outcome.hits.hits[i].run_id);
+	GATHER(&answer, outcome.hits.count, int32, millrace_arguments_int_array, outcome.hits.hits[i].def_no);
+	GATHER(&answer, outcome.hits.count, int32, millrace_arguments_int_array, outcome.hits.hits[i].n);
+	GATHER(&answer, outcome.ended_count, int64, millrace_arguments_bigint_array, outcome.ended[i].run_id);
+	GATHER(&answer, outcome.ended_count, int32, millrace_arguments_int_array, outcome.ended[i].closing);
+	answer_receipts(&answer, &outcome);
+	answer_started(&answer, started, started_count);
+	answer_ready(&answer, ready, ready_count);
+	Assert(answer.count == columns->natts);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(columns, answer.values, answer.nulls)));
+}

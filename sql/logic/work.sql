@@ -1,0 +1,24 @@
+-- Purpose: what agents do to steps once per step, in C (extension/src/work_*.c): row by row through the table and index
+-- access methods, because planned statements cost several times as much. The contract of each stands here. What does not
+-- happen all the time (failures, retries, skips, pauses, delays) is decided by the SQL in finish.sql and settle.sql.
+
+-- A report of nothing but completions: own rows, dependents counted down and handed over, ends of runs.
+-- Arguments: as millrace_internal.decide; frozen: the stopped clock of a test, else null
+-- Returns:   applied         places of what was applied
+--            left_*          dependents that SQL must settle: their run is paused, they were decided before, they wait, …;
+--                            then ended_* (closing steps by run) are for the caller to close, too
+--            settled_*       receipts and how many of their steps were settled
+--            started_*       what was handed over
+--            ready_*         what became ready besides, for the sink
+-- Locks: own rows, dependents, run rows, each ascending. Tables changed: step, event, run.
+CREATE OR REPLACE FUNCTION millrace_internal.work_complete(
+    in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], elapsed double precision[],
+    in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_start integer, frozen timestamptz,
+    OUT applied integer[], OUT left_runs bigint[], OUT left_defs integer[], OUT left_n integer[],
+    OUT ended_runs bigint[], OUT ended_closing integer[], OUT settled_receipts bigint[], OUT settled_n integer[],
+    OUT started_runs bigint[], OUT started_steps integer[], OUT started_tokens integer[], OUT started_attempts integer[],
+    OUT ready_runs bigint[], OUT ready_steps integer[], OUT ready_queues integer[], OUT ready_handlers integer[],
+    OUT ready_priorities smallint[], OUT ready_tenants integer[], OUT ready_ranks real[])
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_complete';
+COMMENT ON FUNCTION millrace_internal.work_complete(smallint, integer, bigint[], integer[], integer[], double precision[], bigint, integer[], integer[], integer[], integer, timestamptz) IS
+'Completes running steps, where token and agent are still theirs, and decides what follows.';
