@@ -8,8 +8,8 @@
  * error, wait or allocate: what is needed is allocated before. Latches are set
  * after it is released.
  *
- * A lack of room is no error. Whatever finds none is dropped here, the
- * database is marked as overflowed, and the keeper refills it from the tables.
+ * A lack of room is no error. What finds none stays in the tables: a watermark
+ * says from where on, and the keeper refills from there.
  */
 #ifndef MILLRACE_DISPATCHER_H
 #define MILLRACE_DISPATCHER_H
@@ -51,23 +51,45 @@ typedef struct Key
 	uint32		newest;
 	uint32		depth;			/* entries that wait */
 	uint32		popped;			/* entries that are in a transaction's hands */
+	uint32		cuts;			/* tenants of whom the tables may hold more */
+	bool		low;			/* one of them is to be refilled */
+	bool		low_told;		/* and the keeper has been told */
 	bool		hungry;			/* an agent has room for more than it got */
 	double		served;			/* the pass of the tenant served last */
 	int64		pushes;
 	int64		pops;
 	int64		put_backs;
+	int64		dropped;		/* pushes that stayed in the tables, and entries that made room for others */
 } Key;
 
-/* A tenant with waiting steps under one key. */
+/*
+ * Where a tenant's steps stop being here. None that is in the tables alone
+ * comes before the watermark in claim order, or in a run before `from_run`, or
+ * has a priority past `last_priority`. What is here may lie on either side.
+ */
+typedef struct Cut
+{
+	bool		is;
+	ReadyStep	watermark;
+	int64		from_run;
+	int16		last_priority;
+} Cut;
+
+/* A tenant with waiting steps under one key, here or in the tables. */
 typedef struct Tenant
 {
 	HeapElement element;
 	uint32		key;
-	uint32		entries;		/* root of its heap */
+	uint32		entries;		/* root of its heap; none: it stands in no heap of tenants either */
+	uint32		depth;
+	uint32		filled;			/* its depth when it was cut or refilled last */
 	int32		tenant_id;
 	float4		weight;
 	int16		priority;		/* of its first entry */
 	double		pass;			/* stride scheduling: the least is served next */
+	Cut			cut;
+	Cut			refill;			/* while it is refilled: the cut that is being made good */
+	bool		satisfied;		/* the refill has nothing more for it */
 } Tenant;
 
 /* A step that waits, or that a transaction has popped. */
@@ -98,11 +120,14 @@ typedef struct Database
 
 	bool		warm;			/* filled from the tables since the server started */
 	bool		refilling;
+	bool		sweeping;		/* a refill of everything is under way, or has failed */
 	bool		needs_sweep;	/* a prepared transaction may have made steps ready */
 	bool		prepared;		/* a transaction that pushes is, or may be, prepared */
 	uint64		prepares;
-	bool		overflowed;		/* the tables may hold ready steps that are not here */
-	bool		starving;		/* overflowed, and a pop came up short */
+	bool		overflowed;		/* steps were dropped that no watermark covers */
+	int64		dropped;		/* how many */
+	int64		dropped_before;	/* the refill of everything that is under way */
+	uint32		hungry_tenants; /* of those that are refilled, whose part of the tables is not read yet */
 
 	bool		always_wake;	/* hunger was not noted for lack of room */
 	bool		wake_signalled; /* the waker will look without being told again */
@@ -120,8 +145,9 @@ typedef struct Database
 	WorkerSlot	keeper;
 
 	int64		stale;
-	int64		dropped;
+	int64		misses;			/* claims that had to look into the tables */
 	int64		refills;
+	int64		sweeps;
 	int64		wakes;
 } Database;
 
@@ -229,22 +255,35 @@ extern bool millrace_database_may_want_events(void);	/* without the lock */
 extern bool millrace_database_flag_readers(Database *database);
 extern void millrace_database_flag_wake(Database *database, int32 queue_id);
 extern int	millrace_database_take_wakes(Database *database, int32 *queue_ids);
-extern bool millrace_database_wants_refill(const Database *database);
+extern Latch *millrace_database_collect_waker(Database *database);
 
 /* dispatcher_order.c: locked */
 extern bool millrace_order_step_before(const ReadyStep *a, const ReadyStep *b);
-extern bool millrace_order_queue(Key *key, Entry *entry);
+extern uint32 millrace_order_obtain_tenant(Key *key, const ReadyStep *step);
+extern uint32 millrace_order_find_tenant(const Key *key, int32 tenant_id);
+extern void millrace_order_release_tenant(Key *key, uint32 place);
+extern void millrace_order_queue(Key *key, uint32 place, Entry *entry);
 extern void millrace_order_unqueue(Key *key, Entry *entry);
 extern Entry *millrace_order_head(const Key *key);
 extern Entry *millrace_order_serve(Key *key);
 extern bool millrace_order_sorts_first(const Key *key, const ReadyStep *step);
 extern void millrace_order_charge(Key *key, int32 tenant_id, float4 weight);
 
+/* dispatcher_watermark.c: locked */
+extern bool millrace_watermark_is_past(const Tenant *tenant, const ReadyStep *step);
+extern void millrace_watermark_cut(Key *key, Tenant *tenant, const ReadyStep *step);
+extern bool millrace_watermark_is_low(const Tenant *tenant);
+extern bool millrace_watermark_make_room(const Tenant *tenant, const ReadyStep *step);
+extern int64 millrace_watermark_missing_from(const Database *database, const Key *key);
+extern void millrace_watermark_begin_refill(Tenant *tenant);
+extern void millrace_watermark_end_refill(Key *key, uint32 place);
+
 /* dispatcher_index.c: locked */
 extern Key *millrace_index_find_key(Oid database, int32 queue_id, int32 handler_id);
 extern Key *millrace_index_obtain_key(Oid database, int32 queue_id, int32 handler_id);
 extern Entry *millrace_index_find(Oid database, int64 run_id, int32 step_no);
-extern void millrace_index_push(Database *database, const ReadyStep *step, TimestampTz now);
+extern void millrace_index_push(Database *database, const ReadyStep *step, TimestampTz now, uint32 reserve);
+extern void millrace_index_evict(Entry *entry);
 extern Entry *millrace_index_pop(Key *key, int owner);
 extern void millrace_index_take(Entry *entry, int owner);
 extern void millrace_index_give_back(Database *database, Entry *entry, bool wake);

@@ -130,21 +130,12 @@ millrace_database_take_wakes(Database *database, int32 *queue_ids)
 	return count;
 }
 
-/*
- * A refill after an overflow pays only when there is room again: at half of
- * it, or at an eighth when a pop came up short.
- */
-static bool
-has_room_again(const Database *database)
+/* The waker's latch where there is something to wake and it has not been told: to be set when the lock is released. */
+Latch *
+millrace_database_collect_waker(Database *database)
 {
-	return ENTRIES->used <= ENTRIES->capacity / 2 ||
-		(database->starving && ENTRIES->used <= ENTRIES->capacity / 8 * 7);
-}
-
-/* A refill that was begun and not ended has failed. */
-bool
-millrace_database_wants_refill(const Database *database)
-{
-	return !database->warm || database->refilling || database->needs_sweep ||
-		(database->overflowed && has_room_again(database));
+	if (database->wake_signalled || !(database->wake_count > 0 || database->wake_all || database->wake_readers))
+		return NULL;
+	database->wake_signalled = true;
+	return database->waker.latch;
 }

@@ -109,13 +109,35 @@ millrace_index_find(Oid database, int64 run_id, int32 step_no)
 	return NULL;
 }
 
+/* There is no place even for a watermark. */
 static void
-drop(Database *database, Entry *entry)
+leave_unmarked(Database *database)
+{
+	database->overflowed = true;
+	database->dropped++;
+}
+
+/* An entry that has no part in any heap goes. */
+static void
+discard(Entry *entry)
 {
 	delist(key_at(entry->key), entry);
 	millrace_pool_free(ENTRIES, pool_index(ENTRIES, entry));
-	database->overflowed = true;
-	database->dropped++;
+}
+
+/* Lets an entry wait that is here already. */
+static void
+queue(Database *database, Key *key, Entry *entry)
+{
+	uint32		place = millrace_order_obtain_tenant(key, &entry->step);
+
+	if (place != POOL_NONE)
+		millrace_order_queue(key, place, entry);
+	else
+	{
+		discard(entry);
+		leave_unmarked(database);
+	}
 }
 
 static bool
@@ -148,42 +170,76 @@ push_known(Database *database, Key *key, Entry *entry, const ReadyStep *step, Ti
 	entry->step = *step;
 	entry->pushed_at = now;
 	enlist(key, pool_index(ENTRIES, entry));
-	if (waits && !millrace_order_queue(key, entry))
-		drop(database, entry);
+	if (waits)
+		queue(database, key, entry);
 }
 
-void
-millrace_index_push(Database *database, const ReadyStep *step, TimestampTz now)
+/* A step that is not here yet, for which there is room, waits in its tenant's line. */
+static void
+add(Database *database, Key *key, uint32 place, const ReadyStep *step, TimestampTz now)
 {
-	Key		   *key = millrace_index_obtain_key(database->oid, step->queue_id, step->handler_id);
-	Entry	   *entry = key ? millrace_index_find(database->oid, step->run_id, step->step_no) : NULL;
-	uint32		index;
+	uint32		index = millrace_pool_allocate(ENTRIES, entry_hash(database->oid, step->run_id, step->step_no));
+	Entry	   *entry = entry_at(index);
 
-	if (entry)
-	{
-		push_known(database, key, entry, step, now);
-		return;
-	}
-
-	index = key ? millrace_pool_allocate(ENTRIES, entry_hash(database->oid, step->run_id, step->step_no)) : POOL_NONE;
-	if (index == POOL_NONE)
-	{
-		database->overflowed = true;
-		database->dropped++;
-		millrace_database_flag_wake(database, step->queue_id);
-		return;
-	}
-
-	entry = entry_at(index);
 	entry->database = database->oid;
 	entry->step = *step;
 	entry->pushed_at = now;
 	entry->owner = NO_OWNER;
 	enlist(key, index);
-	if (!millrace_order_queue(key, entry))
-		drop(database, entry);
+	millrace_order_queue(key, place, entry);
 	key->pushes++;
-	wake_if_hungry(database, key);
+}
+
+/* A waiting entry makes room for others; its step is in the tables. */
+void
+millrace_index_evict(Entry *entry)
+{
+	millrace_order_unqueue(key_at(entry->key), entry);
+	discard(entry);
+}
+
+/* A push of a refill leaves a part of the room in reserve. */
+static void
+push_new(Database *database, Key *key, const ReadyStep *step, TimestampTz now, uint32 reserve)
+{
+	uint32		place = millrace_order_obtain_tenant(key, step);
+	Tenant	   *tenant;
+
+	if (place == POOL_NONE)
+	{
+		leave_unmarked(database);
+		return;
+	}
+	tenant = tenant_at(place);
+	if (millrace_watermark_is_past(tenant, step) ||
+		(ENTRIES->capacity - ENTRIES->used <= reserve && !millrace_watermark_make_room(tenant, step)))
+	{
+		millrace_watermark_cut(key, tenant, step);
+		key->dropped++;
+	}
+	else
+		add(database, key, place, step, now);
+}
+
+void
+millrace_index_push(Database *database, const ReadyStep *step, TimestampTz now, uint32 reserve)
+{
+	Key		   *key = millrace_index_obtain_key(database->oid, step->queue_id, step->handler_id);
+	Entry	   *entry = key ? millrace_index_find(database->oid, step->run_id, step->step_no) : NULL;
+
+	if (key == NULL)
+	{
+		leave_unmarked(database);
+		millrace_database_flag_wake(database, step->queue_id);
+		return;
+	}
+	if (entry)
+		push_known(database, key, entry, step, now);
+	else
+	{
+		push_new(database, key, step, now, reserve);
+		wake_if_hungry(database, key);
+	}
 }
 
 /* Popped entries */
@@ -216,8 +272,7 @@ requeue(Database *database, Key *key, Entry *entry)
 	entry->owner = NO_OWNER;
 	entry->pushed_again = false;
 	key->popped--;
-	if (!millrace_order_queue(key, entry))
-		drop(database, entry);
+	queue(database, key, entry);
 }
 
 /*
@@ -251,8 +306,7 @@ millrace_index_forget(Database *database, Entry *entry)
 	else
 	{
 		key->popped--;
-		delist(key, entry);
-		millrace_pool_free(ENTRIES, pool_index(ENTRIES, entry));
+		discard(entry);
 	}
 }
 
@@ -266,10 +320,26 @@ millrace_index_warm_up(Database *database)
 	database->warm = true;
 }
 
+static void
+forget_cuts(Oid database)
+{
+	for (uint32 i = 0; i < TENANTS->fresh; i++)
+	{
+		Tenant	   *tenant = tenant_at(i);
+
+		if ((tenant->cut.is || tenant->refill.is) && key_at(tenant->key)->database == database)
+		{
+			tenant->cut.is = false;
+			millrace_watermark_end_refill(key_at(tenant->key), i);
+		}
+	}
+}
+
 /* The extension, or the whole database, is gone. What is in somebody's hands ends with their transaction. */
 void
 millrace_index_clear(Database *database)
 {
+	forget_cuts(database->oid);
 	for (uint32 i = 0; i < KEYS->fresh; i++)
 	{
 		Key		   *key = key_at(i);
@@ -284,11 +354,7 @@ millrace_index_clear(Database *database)
 			uint32		newer = entry->newer;
 
 			if (entry->owner == NO_OWNER)
-			{
-				millrace_order_unqueue(key, entry);
-				delist(key, entry);
-				millrace_pool_free(ENTRIES, index);
-			}
+				millrace_index_evict(entry);
 			index = newer;
 		}
 		if (key->popped == 0)
@@ -296,5 +362,5 @@ millrace_index_clear(Database *database)
 	}
 	database->warm = false;
 	database->overflowed = false;
-	database->starving = false;
+	database->sweeping = false;
 }

@@ -52,17 +52,53 @@ tenant_hash(uint32 key, int32 tenant_id)
 	return dispatcher_hash(key, tenant_id, 0, 0);
 }
 
-static uint32
-find_tenant(uint32 key, int32 tenant_id)
+uint32
+millrace_order_find_tenant(const Key *key, int32 tenant_id)
 {
-	pool_foreach(TENANTS, tenant_hash(key, tenant_id), index)
+	uint32		key_index = pool_index(KEYS, key);
+
+	pool_foreach(TENANTS, tenant_hash(key_index, tenant_id), index)
 	{
 		Tenant	   *tenant = tenant_at(index);
 
-		if (tenant->key == key && tenant->tenant_id == tenant_id)
+		if (tenant->key == key_index && tenant->tenant_id == tenant_id)
 			return index;
 	}
 	return POOL_NONE;
+}
+
+/* The tenant of this step under its key, or POOL_NONE where there is no room for a new one. */
+uint32
+millrace_order_obtain_tenant(Key *key, const ReadyStep *step)
+{
+	uint32		index = millrace_order_find_tenant(key, step->tenant_id);
+	Tenant	   *tenant;
+
+	if (index != POOL_NONE)
+		return index;
+	index = millrace_pool_allocate(TENANTS, tenant_hash(pool_index(KEYS, key), step->tenant_id));
+	if (index == POOL_NONE)
+		return POOL_NONE;
+
+	tenant = tenant_at(index);
+	tenant->key = pool_index(KEYS, key);
+	tenant->tenant_id = step->tenant_id;
+	tenant->weight = step->weight;
+	tenant->entries = POOL_NONE;
+	key->tenant_count++;
+	return index;
+}
+
+/* Forgets a tenant of whom nothing waits, here or in the tables. */
+void
+millrace_order_release_tenant(Key *key, uint32 place)
+{
+	const Tenant *tenant = tenant_at(place);
+
+	if (tenant->entries != POOL_NONE || tenant->cut.is || tenant->refill.is)
+		return;
+	millrace_pool_free(TENANTS, place);
+	key->tenant_count--;
 }
 
 static double
@@ -89,47 +125,26 @@ displace_tenant(Key *key, uint32 index)
 
 /* Waiting entries */
 
-/* Lets an entry wait; false when its tenant finds no room. */
-bool
-millrace_order_queue(Key *key, Entry *entry)
+/* Lets an entry wait in its tenant's line. */
+void
+millrace_order_queue(Key *key, uint32 place, Entry *entry)
 {
-	uint32		index = pool_index(ENTRIES, entry);
-	uint32		place = find_tenant(entry->key, entry->step.tenant_id);
-	Tenant	   *tenant;
+	Tenant	   *tenant = tenant_at(place);
+	bool		joins = tenant->entries == POOL_NONE;
+	/* the usual case: the tenant stays where it is */
+	bool		stays = !joins && entry->step.priority >= tenant->priority && tenant->weight == entry->step.weight;
 
-	if (place != POOL_NONE)
-	{
-		tenant = tenant_at(place);
-		if (entry->step.priority < tenant->priority || tenant->weight != entry->step.weight)
-			displace_tenant(key, place);
-		else
-		{
-			/* the usual case: the tenant stays where it is */
-			millrace_heap_insert(ENTRIES, entry_before, &tenant->entries, index);
-			entry->tenant = place;
-			key->depth++;
-			return true;
-		}
-	}
-	else
-	{
-		place = millrace_pool_allocate(TENANTS, tenant_hash(entry->key, entry->step.tenant_id));
-		if (place == POOL_NONE)
-			return false;
-		tenant = tenant_at(place);
-		tenant->key = entry->key;
-		tenant->tenant_id = entry->step.tenant_id;
-		tenant->entries = POOL_NONE;
-		tenant->pass = key->served + stride(entry->step.weight);
-		key->tenant_count++;
-	}
-
+	if (!joins && !stays)
+		displace_tenant(key, place);
 	tenant->weight = entry->step.weight;
-	millrace_heap_insert(ENTRIES, entry_before, &tenant->entries, index);
-	place_tenant(key, place);
+	if (joins)
+		tenant->pass = Max(tenant->pass, key->served + stride(tenant->weight));
+	millrace_heap_insert(ENTRIES, entry_before, &tenant->entries, pool_index(ENTRIES, entry));
+	if (!stays)
+		place_tenant(key, place);
 	entry->tenant = place;
+	tenant->depth++;
 	key->depth++;
-	return true;
 }
 
 void
@@ -140,15 +155,14 @@ millrace_order_unqueue(Key *key, Entry *entry)
 
 	displace_tenant(key, place);
 	millrace_heap_remove(ENTRIES, entry_before, &tenant->entries, pool_index(ENTRIES, entry));
+	entry->tenant = POOL_NONE;
+	tenant->depth--;
+	key->depth--;
+	key->low = key->low || millrace_watermark_is_low(tenant);
 	if (tenant->entries != POOL_NONE)
 		place_tenant(key, place);
 	else
-	{
-		millrace_pool_free(TENANTS, place);
-		key->tenant_count--;
-	}
-	entry->tenant = POOL_NONE;
-	key->depth--;
+		millrace_order_release_tenant(key, place);
 }
 
 Entry *
@@ -191,7 +205,7 @@ millrace_order_sorts_first(const Key *key, const ReadyStep *step)
 		return millrace_order_step_before(step, &millrace_order_head(key)->step);
 
 	/* another tenant's turn is next, unless this one has had less; at a tie, who waits goes first */
-	own = find_tenant(pool_index(KEYS, key), step->tenant_id);
+	own = millrace_order_find_tenant(key, step->tenant_id);
 	pass = own != POOL_NONE ? tenant_at(own)->pass : key->served + stride(1);
 	return pass < next->pass;
 }
@@ -200,9 +214,9 @@ millrace_order_sorts_first(const Key *key, const ReadyStep *step)
 void
 millrace_order_charge(Key *key, int32 tenant_id, float4 weight)
 {
-	uint32		own = find_tenant(pool_index(KEYS, key), tenant_id);
+	uint32		own = millrace_order_find_tenant(key, tenant_id);
 
-	if (own == POOL_NONE)
+	if (own == POOL_NONE || tenant_at(own)->entries == POOL_NONE)
 		key->served += stride(weight);
 	else
 	{

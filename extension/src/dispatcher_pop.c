@@ -145,17 +145,35 @@ pop_best(Wish *wish, binaryheap *heads, ReadyStep *popped)
  * and all others that serve the queue. An agent that got all it asked for comes
  * back by itself: while all are busy, a push costs no notification.
  */
-static Latch *
-note_hunger(Database *database, const Wish *wish, const Candidate *candidates, int count)
+static void
+note_hunger(const Wish *wish, const Candidate *candidates, int count)
 {
 	for (int i = 0; i < count; i++)
 		if (wish->room[candidates[i].handler] > 0)
 			candidates[i].key->hungry = true;
+}
 
-	if (!database->overflowed || database->starving)
-		return NULL;
-	database->starving = true;
-	return database->keeper.latch;
+/* Whether the keeper is to refill one of the keys, and does not know it yet. */
+static bool
+is_low(const Candidate *candidates, int count)
+{
+	bool		low = false;
+
+	for (int i = 0; i < count; i++)
+		if (candidates[i].key->low && !candidates[i].key->low_told)
+			low = candidates[i].key->low_told = true;
+	return low;
+}
+
+/* Whether the tables may hold steps of these keys that are not here. */
+static bool
+is_incomplete(const Database *database, const Candidate *candidates, int count, int wanted)
+{
+	bool		cut = false;
+
+	for (int i = 0; i < count && !cut; i++)
+		cut = candidates[i].key->cuts > 0;
+	return cut || !database->warm || database->overflowed || count < wanted;
 }
 
 int
@@ -182,19 +200,23 @@ millrace_dispatcher_pop_steps(const PopRequest *request, ReadyStep *popped, bool
 
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
+	*incomplete = database == NULL || !database->warm;
 	if (database)
 	{
 		int			keys = gather(database, &wish, candidates, heads);
 
-		count = pop_best(&wish, heads, popped);
+		/* until it is warm, claims are served in the order that the tables have */
+		if (database->warm)
+			count = pop_best(&wish, heads, popped);
 		if (count < wish.max_steps)
 		{
-			keeper = note_hunger(database, &wish, candidates, keys);
-			*incomplete = !database->warm || database->overflowed;
+			note_hunger(&wish, candidates, keys);
+			*incomplete = is_incomplete(database, candidates, keys, wish.queue_count * wish.handler_count);
+			database->misses += *incomplete && count == 0;
 		}
+		if (is_low(candidates, keys))
+			keeper = database->keeper.latch;
 	}
-	else
-		*incomplete = true;
 	LWLockRelease(Dispatcher->lock);
 
 	if (keeper)

@@ -6,7 +6,7 @@
 
 #include "access/parallel.h"
 #include "arguments.h"
-#include "dispatcher.h"
+#include "dispatcher_refill.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "millrace.h"
@@ -14,8 +14,9 @@
 #include "pending.h"
 
 PG_FUNCTION_INFO_V1(millrace_dispatcher_attached);
-PG_FUNCTION_INFO_V1(millrace_dispatcher_is_warm);
-PG_FUNCTION_INFO_V1(millrace_dispatcher_overflowed);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_missing_from);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_refill);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_sweep);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_push);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_pop);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_put_back);
@@ -117,34 +118,53 @@ millrace_dispatcher_attached(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(millrace_dispatcher_usable());
 }
 
-Datum
-millrace_dispatcher_is_warm(PG_FUNCTION_ARGS)
+/* The lowest of many keys. */
+static int64
+missing_from(const int32 *queue_ids, int queue_count, const int32 *handler_ids, int handler_count)
 {
-	const Database *database;
-	bool		warm;
+	const Database *database = millrace_database_known();
+	int64		from = PG_INT64_MAX;
 
-	if (!millrace_dispatcher_usable())
-		PG_RETURN_BOOL(false);
-	LWLockAcquire(Dispatcher->lock, LW_SHARED);
-	database = millrace_database_known();
-	warm = database && database->warm;
-	LWLockRelease(Dispatcher->lock);
-	PG_RETURN_BOOL(warm);
+	if (database == NULL)
+		return 0;
+	for (int q = 0; q < queue_count; q++)
+		for (int h = 0; h < handler_count; h++)
+			from = Min(from, millrace_watermark_missing_from(database,
+				millrace_index_find_key(MyDatabaseId, queue_ids[q], handler_ids[h])));
+	return from;
 }
 
 Datum
-millrace_dispatcher_overflowed(PG_FUNCTION_ARGS)
+millrace_dispatcher_missing_from(PG_FUNCTION_ARGS)
 {
-	const Database *database;
-	bool		overflowed;
+	int			queue_count;
+	int			handler_count;
+	const int32 *queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &queue_count);
+	const int32 *handler_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(1), "handler_ids", &handler_count);
+	int64		from;
+
+	if (!millrace_dispatcher_usable())
+		PG_RETURN_NULL();
+	LWLockAcquire(Dispatcher->lock, LW_SHARED);
+	from = missing_from(queue_ids, queue_count, handler_ids, handler_count);
+	LWLockRelease(Dispatcher->lock);
+	if (from == PG_INT64_MAX)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(from);
+}
+
+/* Those that a refill has read. */
+Datum
+millrace_dispatcher_refill(PG_FUNCTION_ARGS)
+{
+	int			count;
+	ReadyStep  *steps = read_steps(fcinfo, false, &count);
 
 	if (!millrace_dispatcher_usable())
 		PG_RETURN_BOOL(false);
-	LWLockAcquire(Dispatcher->lock, LW_SHARED);
-	database = millrace_database_known();
-	overflowed = database && database->overflowed;
-	LWLockRelease(Dispatcher->lock);
-	PG_RETURN_BOOL(overflowed);
+	for (int i = 0; i < count; i++)
+		steps[i].weight = millrace_dispatcher_tenant_weight(steps[i].tenant_id);
+	PG_RETURN_BOOL(millrace_refill_push(steps, count));
 }
 
 Datum
@@ -286,5 +306,18 @@ millrace_dispatcher_wake(PG_FUNCTION_ARGS)
 	PreventCommandIfParallelMode("a change of the dispatcher");
 	queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &count);
 	millrace_pending_wake_queues(queue_ids, count);
+	PG_RETURN_VOID();
+}
+
+Datum
+millrace_dispatcher_sweep(PG_FUNCTION_ARGS)
+{
+	if (!millrace_dispatcher_usable())
+		PG_RETURN_VOID();
+	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
+	if (millrace_database_mine())
+		millrace_database_mine()->needs_sweep = true;
+	LWLockRelease(Dispatcher->lock);
+	millrace_pending_wake_keeper();
 	PG_RETURN_VOID();
 }

@@ -12,7 +12,7 @@
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(millrace_dispatcher_stats);
-PG_FUNCTION_INFO_V1(millrace_dispatcher_state);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_account);
 
 typedef struct KeyStats
 {
@@ -70,12 +70,52 @@ millrace_dispatcher_stats(PG_FUNCTION_ARGS)
 			Int64GetDatum(key->pushes),
 			Int64GetDatum(key->pops),
 			Int64GetDatum(key->put_backs),
+			Int64GetDatum(key->dropped),
+			Int32GetDatum(key->cuts),
+			BoolGetDatum(key->low),
 		};
 		bool		nulls[lengthof(values)] = {[5] = copies[i].oldest_pushed_at == 0};
 
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+/* Of all keys of the database. */
+typedef struct Totals
+{
+	int64		depth;
+	int64		popped;
+	int64		hits;
+	int64		dropped;
+	int64		watermarks;
+} Totals;
+
+static Totals
+add_up(void)
+{
+	Totals		totals = {0};
+
+	for (uint32 i = 0; i < KEYS->fresh; i++)
+	{
+		const Key  *key = key_at(i);
+
+		if (key->database != MyDatabaseId)
+			continue;
+		totals.depth += key->depth;
+		totals.popped += key->popped;
+		totals.hits += key->pops;
+		totals.dropped += key->dropped;
+		totals.watermarks += key->cuts;
+	}
+	return totals;
+}
+
+static int64
+memory_bytes(void)
+{
+	return sizeof(DispatcherShared) + millrace_pool_size(KEYS->capacity, sizeof(Key)) +
+		millrace_pool_size(TENANTS->capacity, sizeof(Tenant)) + millrace_pool_size(ENTRIES->capacity, sizeof(Entry));
 }
 
 static Datum
@@ -86,11 +126,16 @@ pid_or_null(const WorkerSlot *worker, bool *is_null)
 }
 
 Datum
-millrace_dispatcher_state(PG_FUNCTION_ARGS)
+millrace_dispatcher_account(PG_FUNCTION_ARGS)
 {
 	TupleDesc	type;
-	Datum		values[11] = {0};
-	bool		nulls[11] = {false};
+	Datum		values[18] = {0};
+	bool		nulls[18] = {false};
+	Database	database = {0};
+	Totals		totals;
+	uint32		entries;
+	const Database *found;
+	int			n = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &type) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -100,30 +145,35 @@ millrace_dispatcher_state(PG_FUNCTION_ARGS)
 		memset(nulls, true, sizeof(nulls));
 		values[0] = CStringGetTextDatum("absent");
 		nulls[0] = false;
+		PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls)));
 	}
-	else
-	{
-		Database	database = {0};
-		const Database *found;
 
-		LWLockAcquire(Dispatcher->lock, LW_SHARED);
-		found = millrace_database_known();
-		if (found)
-			database = *found;
-		values[4] = Int32GetDatum(ENTRIES->used);
-		LWLockRelease(Dispatcher->lock);
+	LWLockAcquire(Dispatcher->lock, LW_SHARED);
+	found = millrace_database_known();
+	if (found)
+		database = *found;
+	totals = add_up();
+	entries = ENTRIES->used;
+	LWLockRelease(Dispatcher->lock);
 
-		values[0] = CStringGetTextDatum(database.warm ? "warm" : "cold");
-		values[1] = BoolGetDatum(database.overflowed);
-		values[2] = BoolGetDatum(database.needs_sweep);
-		values[3] = values[4];
-		values[4] = Int32GetDatum(ENTRIES->capacity);
-		values[5] = Int64GetDatum(database.stale);
-		values[6] = Int64GetDatum(database.dropped);
-		values[7] = Int64GetDatum(database.refills);
-		values[8] = Int64GetDatum(database.wakes);
-		values[9] = pid_or_null(&database.waker, &nulls[9]);
-		values[10] = pid_or_null(&database.keeper, &nulls[10]);
-	}
+	values[n++] = CStringGetTextDatum(database.warm ? "warm" : "cold");
+	values[n++] = Int64GetDatum(totals.depth);
+	values[n++] = Int64GetDatum(totals.popped);
+	values[n++] = Int64GetDatum(totals.watermarks);
+	values[n++] = BoolGetDatum(database.overflowed);
+	values[n++] = BoolGetDatum(database.needs_sweep);
+	values[n++] = Int64GetDatum(totals.hits);
+	values[n++] = Int64GetDatum(database.misses);
+	values[n++] = Int64GetDatum(database.stale);
+	values[n++] = Int64GetDatum(totals.dropped + database.dropped);
+	values[n++] = Int64GetDatum(database.refills);
+	values[n++] = Int64GetDatum(database.sweeps);
+	values[n++] = Int64GetDatum(database.wakes);
+	values[n++] = Int32GetDatum(entries);
+	values[n++] = Int32GetDatum(ENTRIES->capacity);
+	values[n++] = Int64GetDatum(memory_bytes());
+	values[n] = pid_or_null(&database.waker, &nulls[n]);
+	n++;
+	values[n] = pid_or_null(&database.keeper, &nulls[n]);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls)));
 }

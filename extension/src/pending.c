@@ -184,17 +184,7 @@ publish_pushes(Database *database)
 			LWLockRelease(Dispatcher->lock);
 			LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 		}
-		millrace_index_push(database, &pending.pushes[i].step, now);
-	}
-}
-
-static void
-collect_waker(Database *database, Signals *signals)
-{
-	if ((database->wake_count > 0 || database->wake_all || database->wake_readers) && !database->wake_signalled)
-	{
-		signals->waker = database->waker.latch;
-		database->wake_signalled = true;
+		millrace_index_push(database, &pending.pushes[i].step, now, 0);
 	}
 }
 
@@ -238,7 +228,7 @@ at_commit(void)
 			millrace_database_flag_wake(database, pending.queue_ids[i]);
 		if (pending.events)
 			(void) millrace_database_flag_readers(database);
-		collect_waker(database, &signals);
+		signals.waker = millrace_database_collect_waker(database);
 
 		if (pending.wake_keeper)
 			signals.keeper = database->keeper.latch;
@@ -260,7 +250,7 @@ at_rollback(int level)
 	if (database)
 	{
 		give_back_pops(database, level);
-		collect_waker(database, &signals);
+		signals.waker = millrace_database_collect_waker(database);
 	}
 	LWLockRelease(Dispatcher->lock);
 	send(&signals);
@@ -279,7 +269,7 @@ at_prepare(void)
 		give_back_pops(database, 0);
 		database->prepared = true;
 		database->prepares++;
-		collect_waker(database, &signals);
+		signals.waker = millrace_database_collect_waker(database);
 	}
 	LWLockRelease(Dispatcher->lock);
 	send(&signals);

@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "dispatcher_refill.h"
 #include "executor/spi.h"
 #include "guc.h"
 #include "miscadmin.h"
@@ -46,14 +48,6 @@ look(void *argument)
 }
 
 static void
-execute(void *argument)
-{
-	bool		is_null;
-
-	(void) answer(argument, &is_null);
-}
-
-static void
 keep(void *argument)
 {
 	TimestampTz *next_due = argument;
@@ -63,13 +57,63 @@ keep(void *argument)
 	*next_due = is_null ? DT_NOEND : DatumGetTimestampTz(due);
 }
 
-/* Three transactions, because what the middle one pushes is published by its commit. */
-static bool
-refill(void)
+/* Where a refill stands: the last run whose steps have been read. */
+typedef struct Reading
 {
-	return millrace_worker_run("refilling the dispatcher", execute, "SELECT millrace_internal.dispatcher_begin_refill()") &&
-		millrace_worker_run("refilling the dispatcher", execute, "SELECT millrace_internal.sink_refill()") &&
-		millrace_worker_run("refilling the dispatcher", execute, "SELECT millrace_internal.dispatcher_end_refill()");
+	Database   *database;
+	int64		after_run;
+	bool		ended;
+} Reading;
+
+static void
+begin_refill(void *argument)
+{
+	Reading    *reading = argument;
+	bool		is_null;
+
+	(void) answer("SELECT millrace_internal.sink_enter()", &is_null);
+	reading->after_run = millrace_refill_begin(reading->database) - 1;
+}
+
+/* A transaction a batch: a long one would hold back vacuum. */
+static void
+read_batch(void *argument)
+{
+	static SPIPlanPtr plan = NULL;
+	Reading    *reading = argument;
+	Datum		after_run = Int64GetDatum(reading->after_run);
+	Datum		last_run;
+
+	if (plan == NULL)
+	{
+		Oid			types[] = {INT8OID};
+		SPIPlanPtr	prepared = SPI_prepare("SELECT millrace_internal.dispatcher_fill($1)", lengthof(types), types);
+
+		SPI_keepplan(prepared);
+		plan = prepared;
+	}
+	if (SPI_execute_plan(plan, &after_run, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read ready steps");
+	last_run = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &reading->ended);
+	if (!reading->ended)
+		reading->after_run = DatumGetInt64(last_run);
+}
+
+static bool
+refill(Database *database)
+{
+	Reading		reading = {.database = database};
+
+	if (!millrace_worker_run("refilling the dispatcher", begin_refill, &reading))
+		return false;
+	while (!reading.ended)
+	{
+		millrace_worker_leave_if_held(database);
+		if (!millrace_worker_run("refilling the dispatcher", read_batch, &reading))
+			return false;
+	}
+	millrace_refill_end(database);
+	return true;
 }
 
 static void
@@ -82,31 +126,33 @@ report_overflow(const Database *database)
 	else if (!reported)
 	{
 		ereport(LOG,
-				(errmsg("the dispatcher is full: ready steps that found no room are read from the tables"),
+				(errmsg("the dispatcher has no place for more queues, handlers or tenants: their ready steps are read from the tables"),
 				 errhint("Consider raising millrace.dispatcher_entries (%d) or millrace.dispatcher_keys (%d).",
 						 millrace_dispatcher_entries, millrace_dispatcher_keys)));
 		reported = true;
 	}
 }
 
-/* After an overflow at most once in an interval, for it may overflow again. */
+/*
+ * After one that took long the next one waits as long, so that the keeper has
+ * time for its other work; one of everything for want of places waits for an
+ * interval, for it may end as the last one did.
+ */
 static bool
 refill_if_wanted(Database *database)
 {
-	static TimestampTz last_refill = 0;
-	bool		wanted;
-	bool		urgent;
-
-	LWLockAcquire(Dispatcher->lock, LW_SHARED);
-	wanted = millrace_database_wants_refill(database);
-	urgent = !database->warm || database->needs_sweep;
-	LWLockRelease(Dispatcher->lock);
+	static TimestampTz not_before = 0;
+	RefillNeed	need = millrace_refill_need(database);
+	TimestampTz now = GetCurrentTimestamp();
+	bool		succeeded;
 
 	report_overflow(database);
-	if (!wanted || (!urgent && !TimestampDifferenceExceeds(last_refill, GetCurrentTimestamp(), millrace_keeper_interval)))
+	if (need == REFILL_NONE || (need != REFILL_EVERYTHING && now < not_before))
 		return true;
-	last_refill = GetCurrentTimestamp();
-	return refill();
+	succeeded = refill(database);
+	not_before = GetCurrentTimestamp();
+	not_before += need == REFILL_OVERFLOW ? millrace_keeper_interval * INT64CONST(1000) : not_before - now;
+	return succeeded;
 }
 
 static void

@@ -49,4 +49,4 @@ GRANT EXECUTE ON FUNCTION
 TO millrace_client, millrace_agent;
 
 -- millrace_admin does all that, and runs the installation.
-GRANT EXECUTE ON FUNCTION millrace.adopt(), millrace.keep(), millrace.set_clock(timestamptz), millrace.set_tenant_weight(text, real) TO millrace_admin;
+GRANT EXECUTE ON FUNCTION millrace.adopt(), millrace.keep(), millrace.sweep(), millrace.set_clock(timestamptz), millrace.set_tenant_weight(text, real) TO millrace_admin;

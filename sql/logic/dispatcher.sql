@@ -2,7 +2,7 @@
 -- The dispatcher is an index of ready steps in shared memory. It is a cache: a hand-out counts only by changing
 -- the step's row. Without shared_preload_libraries = 'millrace' every function here is there and does no harm.
 -- Tables changed: none. Locks taken: none that another statement could wait for.
--- How an entry lives and dies is drawn in extension/src/README.md.
+-- How an entry lives and dies is drawn in docs/dispatcher.md.
 
 -- ---------------------------------------------------------------- the readiness sink of the dispatcher tier
 
@@ -12,17 +12,11 @@ AS 'MODULE_PATHNAME', 'millrace_dispatcher_attached';
 COMMENT ON FUNCTION millrace_internal.dispatcher_attached() IS
 'Whether this server has the dispatcher: the library is preloaded and the server is not a standby.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_is_warm()
-RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_is_warm';
-COMMENT ON FUNCTION millrace_internal.dispatcher_is_warm() IS
-'Whether the dispatcher has been filled from this database''s tables. While it is false, claims read the tables.';
-
-CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_overflowed()
-RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_overflowed';
-COMMENT ON FUNCTION millrace_internal.dispatcher_overflowed() IS
-'Whether the tables may hold ready steps that found no room in the dispatcher. A pop that came up short is then no proof that nothing is left: read the tables.';
+CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_missing_from(queue_ids int[], handler_ids int[])
+RETURNS bigint LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'millrace_dispatcher_missing_from';
+COMMENT ON FUNCTION millrace_internal.dispatcher_missing_from(int[], int[]) IS
+'From which run on the tables may hold ready steps of these queues and handlers that are not here: 0 until the dispatcher is filled; null: none. A pop that came up short is then no proof that nothing is left.';
 
 -- Purpose:   announce ready steps. Remembered in the transaction, published when it has committed, forgotten when it
 --            or the subtransaction is rolled back. A step that is there already is moved to its new place.
@@ -100,35 +94,39 @@ AS 'MODULE_PATHNAME', 'millrace_dispatcher_wake';
 COMMENT ON FUNCTION millrace_internal.dispatcher_wake(int[]) IS
 'Has the agents of these queues woken once the transaction has committed, without a push.';
 
--- Purpose: what the keeper puts around millrace_internal.sink_refill(): begin before its transaction, end after its commit.
-CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_begin_refill()
-RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_begin_refill';
-COMMENT ON FUNCTION millrace_internal.dispatcher_begin_refill() IS
-'From here on a lack of room, or a call for a sweep, asks for another refill. Commit before the tables are read.';
+-- Purpose: publish ready steps that a refill has read, older runs first. At once, not at commit: they were committed when
+--          they were read. Returns: whether there is a use in reading on.
+CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_refill(
+    queue_ids int[], handler_ids int[], priorities smallint[], tenant_ids int[],
+    run_ids bigint[], ranks real[], step_nos int[])
+RETURNS boolean LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'millrace_dispatcher_refill';
+COMMENT ON FUNCTION millrace_internal.dispatcher_refill(int[], int[], smallint[], int[], bigint[], real[], int[]) IS
+'What the keeper has read from the tables. Does nothing but between the beginning and the end of a refill.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_end_refill()
+CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_sweep()
 RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_end_refill';
-COMMENT ON FUNCTION millrace_internal.dispatcher_end_refill() IS
-'Marks this database as warm: every step that was ready when the refill read the tables has been published.';
+AS 'MODULE_PATHNAME', 'millrace_dispatcher_sweep';
+COMMENT ON FUNCTION millrace_internal.dispatcher_sweep() IS
+'Has the keeper compare the dispatcher with the tables, and add what is missing, once the transaction has committed.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_stats()
 RETURNS TABLE (
     queue_id int, handler_id int, tenants int, depth bigint, popped bigint, oldest_pushed_at timestamptz,
-    pushes bigint, pops bigint, put_backs bigint)
+    pushes bigint, pops bigint, put_backs bigint, dropped bigint, watermarks int, low boolean)
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 50
 AS 'MODULE_PATHNAME', 'millrace_dispatcher_stats';
 COMMENT ON FUNCTION millrace_internal.dispatcher_stats() IS
 'What waits in the dispatcher in this database, by queue and handler. Counters since the server started.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_state(
-    OUT state text, OUT overflowed boolean, OUT needs_sweep boolean, OUT entries_used int, OUT entries_max int,
-    OUT stale bigint, OUT dropped bigint, OUT refills bigint, OUT wakes bigint, OUT waker_pid int, OUT keeper_pid int)
+    OUT state text, OUT depth bigint, OUT popped bigint, OUT watermarks bigint, OUT overflowed boolean, OUT needs_sweep boolean,
+    OUT hits bigint, OUT misses bigint, OUT stale bigint, OUT dropped bigint, OUT refills bigint, OUT sweeps bigint, OUT wakes bigint,
+    OUT entries_used int, OUT entries_max int, OUT memory_bytes bigint, OUT waker_pid int, OUT keeper_pid int)
 RETURNS record LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_state';
+AS 'MODULE_PATHNAME', 'millrace_dispatcher_account';
 COMMENT ON FUNCTION millrace_internal.dispatcher_state() IS
-'The dispatcher of this database as a whole. state: absent (no dispatcher here), cold or warm; entries_* are the server''s.';
+'The dispatcher of this database as a whole. state: absent (no dispatcher here), cold or warm; entries_* and memory_bytes are the server''s.';
 
 -- ---------------------------------------------------------------- the background workers
 

@@ -37,7 +37,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.claimable(in_queues integer[], in_h
 RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF millrace_internal.dispatcher_attached() THEN
-        RETURN NOT millrace_internal.dispatcher_is_warm()
+        RETURN millrace_internal.dispatcher_missing_from(in_queues, in_handlers) IS NOT NULL
             OR EXISTS (SELECT FROM millrace_internal.dispatcher_stats() d WHERE d.depth > 0 AND d.queue_id = ANY (in_queues) AND d.handler_id = ANY (in_handlers));
     END IF;
     RETURN EXISTS (SELECT FROM unnest(in_queues) q, unnest(in_handlers) h

@@ -28,6 +28,14 @@ END $$;
 COMMENT ON FUNCTION millrace.keep() IS
 'Does one chore of the keeper that is due, at most: for tests and emergencies. Answers when the next one is due (now: call again; null: none foreseen).';
 
+CREATE OR REPLACE FUNCTION millrace.sweep()
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM millrace_internal.dispatcher_sweep();
+END $$;
+COMMENT ON FUNCTION millrace.sweep() IS
+'Has the keeper compare the dispatcher with the tables and add what is missing, once the transaction has committed. Never needed, as far as we know. Does nothing on the plain tier.';
+
 CREATE OR REPLACE FUNCTION millrace_internal.next_due_at()
 RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT least((SELECT t.due_at FROM millrace_internal.timer t ORDER BY t.due_at LIMIT 1),

@@ -1,12 +1,5 @@
 -- Purpose: questions about paths, answered from what was computed when the version was defined. No recursion in SQL.
 
-CREATE OR REPLACE FUNCTION millrace_internal.keys_of(in_version_id integer, def_nos integer[])
-RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ARRAY(SELECT d.key FROM unnest(def_nos) WITH ORDINALITY n (def_no, ord)
-                 JOIN millrace_internal.step_definition d ON d.version_id = in_version_id AND d.def_no = n.def_no ORDER BY n.ord)
-$$;
-COMMENT ON FUNCTION millrace_internal.keys_of(integer, integer[]) IS 'Keys of steps, in order.';
-
 CREATE OR REPLACE VIEW millrace.dependency_paths WITH (security_invoker) AS
 SELECT w.name AS workflow, v.version, d.key, d.def_no AS step_no, d.level, d.rank, d.needs_count AS needs_counted,
        coalesce(cardinality(d.needs), 0) AS needs_declared, d.closing,

@@ -42,11 +42,9 @@ BEGIN
         FROM millrace_internal.ready_pop(in_shard, in_queues, in_handlers, capacities, max_steps) p;
         RETURN;
     END IF;
-    IF millrace_internal.dispatcher_is_warm() THEN
-        SELECT array_agg(p.run_id), array_agg(p.step_no) INTO run_ids, step_nos
-        FROM millrace_internal.dispatcher_pop(in_queues, in_handlers, capacities, max_steps) p;
-    END IF;
-    IF run_ids IS NULL AND (NOT millrace_internal.dispatcher_is_warm() OR millrace_internal.dispatcher_overflowed()) THEN
+    SELECT array_agg(p.run_id), array_agg(p.step_no) INTO run_ids, step_nos
+    FROM millrace_internal.dispatcher_pop(in_queues, in_handlers, capacities, max_steps) p;
+    IF run_ids IS NULL AND millrace_internal.dispatcher_missing_from(in_queues, in_handlers) IS NOT NULL THEN
         -- after a restart, until the keeper has refilled it, or past its bound: slower, never wrong
         SELECT array_agg(p.run_id), array_agg(p.step_no) INTO run_ids, step_nos
         FROM millrace_internal.ready_in_tables(in_shard, in_queues, in_handlers, capacities, max_steps) p;

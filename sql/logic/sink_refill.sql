@@ -1,70 +1,138 @@
--- Purpose: filling a sink from the step rows: at a change of tier, after a restart, after a sweep was asked for.
+-- Purpose: what the step rows know of readiness: filling a sink from them at a change of tier, after a restart, where the
+-- dispatcher had no room, and after a sweep was asked for; and claims that cannot wait for it.
 
--- Returns: ready steps as the tables have them, older runs first. For claims while the dispatcher is being refilled.
-CREATE OR REPLACE FUNCTION millrace_internal.ready_in_tables(
-    in_shard smallint, in_queues integer[], in_handlers integer[], capacities integer[], max_steps integer)
-RETURNS TABLE (run_id bigint, step_no integer)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT c.run_id, c.step_no
-    FROM (SELECT s.run_id, s.step_no, h.capacity, millrace_internal.effective_priority(r.priority, d.priority) AS priority, d.rank,
-                 row_number() OVER (PARTITION BY d.handler_id ORDER BY millrace_internal.effective_priority(r.priority, d.priority), s.run_id, d.rank DESC, s.step_no) AS nth
-          FROM (SELECT * FROM millrace_internal.run r WHERE r.finished_at IS NULL AND r.state = 1 AND r.shard = in_shard) r
-          JOIN millrace_internal.step s ON s.run_id = r.run_id AND s.shard = in_shard AND s.state = 2
-          JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-          JOIN unnest(in_handlers, capacities) h (handler_id, capacity) ON h.handler_id = d.handler_id
-          WHERE d.queue_id = ANY (in_queues)) c
-    WHERE c.nth <= c.capacity
-    ORDER BY c.priority, c.run_id, c.rank DESC, c.step_no
-    LIMIT max_steps
-$$;
-COMMENT ON FUNCTION millrace_internal.ready_in_tables(smallint, integer[], integer[], integer[], integer) IS
-'Candidates read from the runs that are alive: what claims use until the sink is filled.';
+-- Purpose:   read the ready steps of the next runs that are alive, in claim order as far as one priority goes.
+-- Arguments: after_run  the last run read so far
+-- Returns:   last_run, null when there is none behind after_run; the arrays are null where none of the runs has a ready step
+-- Runs that lie close together are read as one range of steps, a page at a time; scattered ones each by itself.
+CREATE OR REPLACE FUNCTION millrace_internal.ready_batch(after_run bigint,
+    OUT last_run bigint, OUT run_ids bigint[], OUT step_nos integer[], OUT queue_ids integer[], OUT handler_ids integer[],
+    OUT priorities smallint[], OUT tenant_ids integer[], OUT ranks real[])
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    alive bigint[];
+    close boolean;
+BEGIN
+    alive := ARRAY(SELECT r.run_id FROM millrace_internal.run r WHERE r.finished_at IS NULL AND r.run_id > after_run ORDER BY r.run_id LIMIT 1000);
+    last_run := alive[cardinality(alive)];
+    close := (last_run - alive[1]) / 256 < 4 * cardinality(alive);
+    WITH s AS MATERIALIZED (
+        SELECT s.run_id, s.step_no, s.version_id, s.def_no FROM millrace_internal.step s
+        WHERE close AND s.run_id BETWEEN alive[1] AND last_run AND s.state = 2
+        UNION ALL
+        SELECT s.run_id, s.step_no, s.version_id, s.def_no FROM unnest(alive) a (run_id)
+        CROSS JOIN LATERAL (SELECT * FROM millrace_internal.step s WHERE s.run_id = a.run_id AND s.state = 2 OFFSET 0) s
+        WHERE NOT close),
+    d AS MATERIALIZED (
+        SELECT d.version_id, d.def_no, d.queue_id, d.handler_id, d.priority, d.rank
+        FROM (SELECT DISTINCT s.version_id, s.def_no FROM s) n
+        JOIN millrace_internal.step_definition d ON d.version_id = n.version_id AND d.def_no = n.def_no)
+    SELECT array_agg(o.run_id), array_agg(o.step_no), array_agg(o.queue_id), array_agg(o.handler_id),
+           array_agg(o.priority), array_agg(o.tenant_id), array_agg(o.rank)
+    INTO run_ids, step_nos, queue_ids, handler_ids, priorities, tenant_ids, ranks
+    FROM (SELECT s.run_id, s.step_no, d.queue_id, d.handler_id, millrace_internal.effective_priority(r.priority, d.priority) AS priority, r.tenant_id, d.rank
+          FROM s JOIN d USING (version_id, def_no)
+          JOIN (SELECT r.run_id, r.priority, r.tenant_id FROM millrace_internal.run r
+                WHERE r.finished_at IS NULL AND r.run_id BETWEEN alive[1] AND last_run) r USING (run_id)
+          ORDER BY s.run_id, d.rank DESC, s.step_no) o;
+END $$;
+COMMENT ON FUNCTION millrace_internal.ready_batch(bigint) IS
+'The ready steps of the next 1,000 runs that are alive. Time in what these runs have stored, not in what is finished.';
 
--- Pushes every ready step of every run that is alive; a sink that knows it already takes no notice.
-CREATE OR REPLACE FUNCTION millrace_internal.sink_refill()
-RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+-- Purpose: the next batch of the dispatcher's refill. Returns: the last run read; null at the end.
+CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_fill(after_run bigint)
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    batch record;
+    more  boolean := true;
+BEGIN
+    SELECT * INTO batch FROM millrace_internal.ready_batch(after_run);
+    IF batch.run_ids IS NOT NULL THEN
+        more := millrace_internal.dispatcher_refill(batch.queue_ids, batch.handler_ids, batch.priorities, batch.tenant_ids,
+                                                    batch.run_ids, batch.ranks, batch.step_nos);
+    END IF;
+    RETURN CASE WHEN more THEN batch.last_run END;
+END $$;
+COMMENT ON FUNCTION millrace_internal.dispatcher_fill(bigint) IS 'Reads ready steps of some runs into the dispatcher. Tables changed: none.';
+
+-- Notes the tier in force; what the other one's table held is of no use any more.
+CREATE OR REPLACE FUNCTION millrace_internal.sink_enter()
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     tier_now text := CASE WHEN millrace_internal.dispatcher_attached() THEN 'dispatcher' ELSE 'plain' END;
-    pushed   bigint := 0;
-    batch    record;
-    after_id bigint := -1;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('millrace_internal.sink_refill'));
     IF tier_now = 'dispatcher' AND EXISTS (SELECT FROM millrace_internal.ready) THEN
         DELETE FROM millrace_internal.ready;
     END IF;
-    LOOP
-        SELECT array_agg(s.run_id) FILTER (WHERE s.run_id IS NOT NULL) AS runs, array_agg(s.step_no) FILTER (WHERE s.run_id IS NOT NULL) AS steps,
-               array_agg(d.queue_id) FILTER (WHERE s.run_id IS NOT NULL) AS queues, array_agg(d.handler_id) FILTER (WHERE s.run_id IS NOT NULL) AS handlers,
-               array_agg(millrace_internal.effective_priority(r.priority, d.priority)) FILTER (WHERE s.run_id IS NOT NULL) AS priorities,
-               array_agg(r.tenant_id) FILTER (WHERE s.run_id IS NOT NULL) AS tenants, array_agg(d.rank) FILTER (WHERE s.run_id IS NOT NULL) AS ranks, max(r.last_id) AS last_id
-        INTO batch
-        FROM (SELECT alive.*, max(alive.run_id) OVER () AS last_id
-              FROM (SELECT r.* FROM millrace_internal.run r WHERE r.finished_at IS NULL AND r.run_id > after_id ORDER BY r.run_id LIMIT 1000) alive) r
-        LEFT JOIN millrace_internal.step s ON s.run_id = r.run_id AND s.shard = r.shard AND s.state = 2
-        LEFT JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no;
-        EXIT WHEN batch.last_id IS NULL;
-        after_id := batch.last_id;
-        IF batch.runs IS NOT NULL THEN
-            PERFORM millrace_internal.sink_push(0::smallint, batch.runs, batch.steps, batch.queues, batch.handlers,
-                                                batch.priorities, batch.tenants, batch.ranks);
-            pushed := pushed + cardinality(batch.runs);
-        END IF;
-    END LOOP;
     INSERT INTO millrace_internal.sink (shard, tier) VALUES (0, tier_now)
     ON CONFLICT (shard) DO UPDATE SET tier = excluded.tier WHERE sink.tier <> excluded.tier;
-    RETURN pushed;
 END $$;
-COMMENT ON FUNCTION millrace_internal.sink_refill() IS
-'Tells the present tier''s sink of all ready steps. Time in the number of runs that are alive. Tables changed: ready, sink. Locks: an advisory one.';
+COMMENT ON FUNCTION millrace_internal.sink_enter() IS 'The tier in force. Tables changed: sink, ready.';
 
 -- On the plain tier: has the dispatcher held the ready steps until the last restart? Then they are in no table yet.
 CREATE OR REPLACE FUNCTION millrace_internal.sink_ensure()
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    batch    record;
+    after_id bigint := -1;
 BEGIN
-    IF NOT millrace_internal.dispatcher_attached()
-       AND NOT EXISTS (SELECT FROM millrace_internal.sink s WHERE s.shard = 0 AND s.tier = 'plain') THEN
-        PERFORM millrace_internal.sink_refill();
+    IF millrace_internal.dispatcher_attached()
+       OR EXISTS (SELECT FROM millrace_internal.sink s WHERE s.shard = 0 AND s.tier = 'plain') THEN
+        RETURN;
     END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('millrace_internal.sink_ensure'));
+    LOOP
+        SELECT * INTO batch FROM millrace_internal.ready_batch(after_id);
+        EXIT WHEN batch.last_run IS NULL;
+        after_id := batch.last_run;
+        PERFORM millrace_internal.sink_push(0::smallint, batch.run_ids, batch.step_nos, batch.queue_ids, batch.handler_ids,
+                                            batch.priorities, batch.tenant_ids, batch.ranks);
+    END LOOP;
+    PERFORM millrace_internal.sink_enter();
 END $$;
-COMMENT ON FUNCTION millrace_internal.sink_ensure() IS 'Fills the table `ready` after a change of tier; the dispatcher is refilled by the keeper.';
+COMMENT ON FUNCTION millrace_internal.sink_ensure() IS
+'Fills the table `ready` after a change of tier; the dispatcher is refilled by the keeper. Tables changed: ready, sink. Locks: an advisory one.';
+
+-- Purpose: candidates for a claim that finds the dispatcher without some of its steps: not filled yet, or past its bound.
+-- Returns: ready steps as the tables have them: the best of the 1,000 oldest runs, then of the next. They are locked,
+--          so that claims which read the same ones pass each other by.
+-- Locks:   step rows, SKIP LOCKED.
+CREATE OR REPLACE FUNCTION millrace_internal.ready_in_tables(
+    in_shard smallint, in_queues integer[], in_handlers integer[], capacities integer[], max_steps integer)
+RETURNS TABLE (run_id bigint, step_no integer)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+#variable_conflict use_column
+DECLARE
+    after_id bigint := coalesce(millrace_internal.dispatcher_missing_from(in_queues, in_handlers), 0) - 1;
+    rooms    integer[] := capacities;
+    taken    integer := 0;
+    batch    record;
+    c        record;
+BEGIN
+    WHILE taken < max_steps LOOP
+        SELECT * INTO batch FROM millrace_internal.ready_batch(after_id);
+        EXIT WHEN batch.last_run IS NULL;
+        after_id := batch.last_run;
+        FOR c IN
+            SELECT u.run_id, u.step_no, h.ord
+            FROM unnest(batch.run_ids, batch.step_nos, batch.queue_ids, batch.handler_ids, batch.priorities, batch.ranks)
+                 u (run_id, step_no, queue_id, handler_id, priority, rank)
+            JOIN unnest(in_handlers) WITH ORDINALITY h (handler_id, ord) USING (handler_id)
+            WHERE u.queue_id = ANY (in_queues)
+            ORDER BY u.priority, u.run_id, u.rank DESC, u.step_no
+        LOOP
+            CONTINUE WHEN rooms[c.ord] <= 0;
+            PERFORM FROM millrace_internal.step s
+            WHERE s.run_id = c.run_id AND s.step_no = c.step_no AND s.shard = in_shard AND s.state = 2 FOR NO KEY UPDATE SKIP LOCKED;
+            CONTINUE WHEN NOT FOUND;
+            rooms[c.ord] := rooms[c.ord] - 1;
+            taken := taken + 1;
+            RETURN QUERY SELECT c.run_id, c.step_no;
+            EXIT WHEN taken >= max_steps;
+        END LOOP;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION millrace_internal.ready_in_tables(smallint, integer[], integer[], integer[], integer) IS
+'Candidates read from the runs that are alive, in claim order among 1,000 runs at a time: what claims use while the dispatcher has not got them.';

@@ -54,14 +54,18 @@ FROM millrace_internal.agent a;
 COMMENT ON VIEW millrace.agents IS 'Registered agents, until a day after their lease is over. held: steps they have not settled.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_status()
-RETURNS TABLE (tier text, state text, overflowed boolean, needs_sweep boolean, entries_used integer, entries_max integer,
-               stale bigint, dropped bigint, refills bigint, wakes bigint, waker_pid integer, keeper_pid integer)
+RETURNS TABLE (tier text, state text, depth bigint, popped bigint, watermarks bigint, overflowed boolean, needs_sweep boolean,
+               hits bigint, misses bigint, stale bigint, dropped bigint, refills bigint, sweeps bigint, wakes bigint,
+               entries_used integer, entries_max integer, memory_bytes bigint, waker_pid integer, keeper_pid integer)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN millrace_internal.dispatcher_attached() THEN 'dispatcher' ELSE 'plain' END,
-           d.state, d.overflowed, d.needs_sweep, d.entries_used, d.entries_max, d.stale, d.dropped, d.refills, d.wakes, d.waker_pid, d.keeper_pid
+    SELECT CASE WHEN millrace_internal.dispatcher_attached() THEN 'dispatcher' ELSE 'plain' END, d.*
     FROM millrace_internal.dispatcher_state() d
 $$;
 COMMENT ON FUNCTION millrace_internal.dispatcher_status() IS 'The dispatcher of this database.';
 
 CREATE OR REPLACE VIEW millrace.dispatcher WITH (security_invoker) AS SELECT * FROM millrace_internal.dispatcher_status();
-COMMENT ON VIEW millrace.dispatcher IS 'The tier in force and, with the library preloaded, the state of its shared memory and workers.';
+COMMENT ON VIEW millrace.dispatcher IS
+'The tier in force and, with the library preloaded, the state of its shared memory and workers.
+depth, popped: steps that wait, and that transactions hold. watermarks: tenants under a queue and handler whose later steps are in the tables alone, for want of room;
+overflowed: steps are there for which there was no place even for a watermark. hits: steps popped; misses: claims that had to read the tables;
+stale: popped and no longer ready; dropped: steps that were left in the tables; refills: of tenants; sweeps: of everything.';

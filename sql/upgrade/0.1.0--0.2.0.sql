@@ -58,3 +58,17 @@ BEGIN
         EXECUTE pg_catalog.format('CREATE INDEX ON millrace_internal.%I USING brin (event_id, xact_id, at) WITH (pages_per_range = 32)', 'event_' || made);
     END LOOP;
 END $$;
+
+-- The dispatcher keeps watermarks, and is refilled by the keeper a batch a transaction.
+DROP VIEW millrace.dispatcher;
+DROP FUNCTION millrace_internal.dispatcher_status();
+DROP FUNCTION millrace_internal.dispatcher_state();
+DROP FUNCTION millrace_internal.dispatcher_stats();
+DROP FUNCTION millrace_internal.dispatcher_is_warm();
+DROP FUNCTION millrace_internal.dispatcher_overflowed();
+DROP FUNCTION millrace_internal.dispatcher_begin_refill();
+DROP FUNCTION millrace_internal.dispatcher_end_refill();
+DROP FUNCTION millrace_internal.sink_refill();
+
+-- No longer called.
+DROP FUNCTION millrace_internal.keys_of(integer, integer[]);

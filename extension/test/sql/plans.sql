@@ -11,7 +11,7 @@ SELECT agent_id AS a FROM millrace.register_agent('{default}', '{noop}', listeni
 -- on the dispatcher tier a claim reads the tables until the keeper has filled the sink
 DO $$
 BEGIN
-    WHILE millrace_internal.dispatcher_attached() AND NOT millrace_internal.dispatcher_is_warm() LOOP
+    WHILE (SELECT state FROM millrace_internal.dispatcher_state()) = 'cold' LOOP
         PERFORM pg_sleep(0.01);
     END LOOP;
 END $$;
