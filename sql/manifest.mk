@@ -59,9 +59,12 @@ LOGIC_FILES = \
   logic/view_readiness.sql \
   logic/view_queues.sql \
   logic/why_not_ready.sql \
+  logic/names.sql \
   logic/event_window.sql \
   logic/subscription.sql \
   logic/read_events.sql \
+  logic/event_summary.sql \
+  logic/event_retention.sql \
   logic/metrics.sql
 
 ACCESS_FILES = \

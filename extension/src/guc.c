@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "guc.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -23,6 +25,8 @@ static bool notify;
 static int	lost_limit;
 static int	runs_per_partition;
 static int	events_per_partition;
+static int	events_retention;
+static int	subscription_max_lag;
 
 /* The server refuses to define such settings after its start. */
 static void
@@ -88,6 +92,16 @@ define_engine_settings(void)
 							NULL,
 							&events_per_partition, 4194304, 256, 1073741824,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.events_retention",
+							"How long events are kept.",
+							"-1: for ever. They go by whole partitions, and not before every subscription has read them.",
+							&events_retention, -1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.subscription_max_lag",
+							"How old an unread event may be before retention overtakes a subscription.",
+							"-1: retention waits for the slowest.",
+							&subscription_max_lag, -1, -1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
 void

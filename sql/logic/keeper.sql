@@ -1,4 +1,4 @@
--- Purpose: keeping time: due timers, deadlines, timeouts, lost agents, partitions. One chore a call, one transaction a
+-- Purpose: keeping time: due timers, deadlines, timeouts, lost agents, partitions, the log of events. One chore a call, one transaction a
 -- chore, so that the lock order holds and no chore delays another for long. Time in what is due, never in what is stored.
 
 -- Returns: when to call again: now if more may be due, null if nothing is foreseen.
@@ -9,7 +9,8 @@ DECLARE
 BEGIN
     PERFORM millrace_internal.partitions_ensure(), millrace_internal.sink_ensure();
     IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_deadlines(now_at)
-       OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at) THEN
+       OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at)
+       OR millrace_internal.keep_event_summaries() OR millrace_internal.keep_event_retention(now_at) THEN
         RETURN now_at;
     END IF;
     RETURN millrace_internal.next_due_at();

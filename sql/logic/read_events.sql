@@ -10,7 +10,8 @@ CREATE OR REPLACE FUNCTION millrace.read_events(name text, max_events integer DE
 RETURNS TABLE (event_id bigint, run_id bigint, step_no integer, kind text, attempt integer, agent_id integer, at timestamptz, data jsonb,
                workflow text, version integer, tenant text, key text, "position" text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_mergejoin = off AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 AS $$
 #variable_conflict use_column
 DECLARE
     s         millrace_internal.subscription := millrace_internal.subscription_get(read_events.name);
@@ -86,33 +87,20 @@ BEGIN
                 WHERE e.event_id > p.cursor AND e.event_id <= up_to AND e.xact_id >= x_from AND e.xact_id <= x_to
                   AND (e.xact_id >= p.xmax AND e.event_id > p.low OR e.xact_id = ANY (late_here) OR e.event_id > era_end)
                   AND (e.xact_id < least_of_open OR e.xact_id < p.to_xmax AND e.xact_id <> ALL (p.to_open) OR e.event_id <= p.to_era)
-                ORDER BY e.event_id LIMIT missing),
-            -- names are looked up once per run and step definition
-            run AS MATERIALIZED (
-                SELECT r.run_id, r.version_id, w.name AS workflow, v.version, v.steps, t.name AS tenant
-                FROM (SELECT DISTINCT c.run_id FROM chunk c) d
-                JOIN millrace_internal.run r ON r.run_id = d.run_id AND r.shard = (d.run_id & 255)
-                JOIN millrace_internal.version v ON v.version_id = r.version_id
-                JOIN millrace_internal.workflow w ON w.workflow_id = v.workflow_id
-                JOIN millrace_internal.tenant t ON t.tenant_id = r.tenant_id),
-            definition AS MATERIALIZED (
-                SELECT d.version_id, d.def_no, k.key
-                FROM (SELECT DISTINCT r.version_id, c.step_no AS def_no FROM chunk c JOIN run r ON r.run_id = c.run_id WHERE c.step_no <= r.steps) d
-                JOIN millrace_internal.step_definition k ON k.version_id = d.version_id AND k.def_no = d.def_no)
+                ORDER BY e.event_id LIMIT missing)
             SELECT c.event_id, c.run_id, c.step_no, millrace_internal.event_kind_name(c.kind), c.attempt, c.agent_id, c.at, c.data,
-                   r.workflow, r.version, r.tenant,
-                   -- steps that were added to a run later say themselves which definition is theirs
-                   CASE WHEN c.step_no > r.steps THEN (
-                        SELECT k.key FROM millrace_internal.step s JOIN millrace_internal.step_definition k ON k.version_id = s.version_id AND k.def_no = s.def_no
-                        WHERE s.run_id = c.run_id AND s.step_no = c.step_no AND s.shard = (c.run_id & 255)) ELSE d.key END,
+                   millrace_internal.version_workflow(r.version_id), millrace_internal.version_number(r.version_id), millrace_internal.tenant_name(r.tenant_id),
+                   -- a step that was added to a run later says itself which definition is its own
+                   coalesce(millrace_internal.version_key(r.version_id, c.step_no), (
+                        SELECT millrace_internal.version_key(s.version_id, s.def_no) FROM millrace_internal.step s
+                        WHERE s.run_id = c.run_id AND s.step_no = c.step_no AND s.shard = (c.run_id & 255))),
                    CASE WHEN c.event_id < e.last_id THEN NULL
                         WHEN up_to = p.to_end AND e.events < missing THEN closed || e.micros || ')'
                         ELSE opened || e.last_id || ',' || e.micros || ')' END
-            FROM chunk c
-            CROSS JOIN (SELECT count(*) AS events, max(c.event_id) AS last_id, (extract(epoch FROM max(c.at)) * 1000000)::bigint AS micros FROM chunk c) e
-            LEFT JOIN run r ON r.run_id = c.run_id
-            LEFT JOIN definition d ON d.version_id = r.version_id AND d.def_no = c.step_no
-            ORDER BY c.event_id;
+            FROM (SELECT count(*) AS events, max(c.event_id) AS last_id, (extract(epoch FROM max(c.at)) * 1000000)::bigint AS micros FROM chunk c) e
+            CROSS JOIN chunk c
+            LEFT JOIN LATERAL (SELECT r.version_id, r.tenant_id FROM millrace_internal.run r
+                               WHERE r.run_id = c.run_id AND r.shard = (c.run_id & 255) LIMIT 1) r ON true;
 
             GET DIAGNOSTICS found = ROW_COUNT;
             missing := missing - found;

@@ -24,11 +24,13 @@ CREATE TABLE millrace_internal.partition (
     parent  text   NOT NULL CONSTRAINT partition_parent_check CHECK (parent IN ('run', 'event')),
     from_id bigint NOT NULL,
     to_id   bigint NOT NULL,
+    summarised bigint NOT NULL DEFAULT 0,
     CONSTRAINT partition_pkey PRIMARY KEY (parent, from_id),
     CONSTRAINT partition_from_id_to_id_check CHECK (from_id < to_id)
 );
 COMMENT ON TABLE millrace_internal.partition IS
 'The ranges that have partitions. `run` stands for run, run_input, step and output, which share their ranges.';
+COMMENT ON COLUMN millrace_internal.partition.summarised IS 'Pages of a partition of events that have summaries, by which readers find what is new.';
 
 CREATE TABLE millrace_internal.frozen_clock (
     only_row  boolean     NOT NULL DEFAULT true CONSTRAINT frozen_clock_pkey PRIMARY KEY

@@ -50,6 +50,8 @@ transaction they name: transactions of different eras cannot be compared.';
 
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.subscription', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.event_era', '');
+ALTER TABLE millrace_internal.partition ADD COLUMN summarised bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN millrace_internal.partition.summarised IS 'Pages of a partition of events that have summaries, by which readers find what is new.';
 DO $$
 DECLARE
     made bigint;
