@@ -13,7 +13,8 @@ STATE_FILES = \
   state/ready.sql \
   state/agent.sql \
   state/event.sql \
-  state/subscription.sql
+  state/subscription.sql \
+  state/duration.sql
 
 LOGIC_FILES = \
   logic/error.sql \
@@ -24,6 +25,7 @@ LOGIC_FILES = \
   logic/state_names.sql \
   logic/json.sql \
   logic/graph.sql \
+  logic/rank.sql \
   logic/dispatcher.sql \
   logic/definition_parse.sql \
   logic/definition_check.sql \
@@ -50,11 +52,13 @@ LOGIC_FILES = \
   logic/pause.sql \
   logic/retry.sql \
   logic/resolve.sql \
+  logic/learn.sql \
   logic/keeper.sql \
   logic/view_workflows.sql \
   logic/run_step.sql \
   logic/view_runs.sql \
   logic/view_steps.sql \
+  logic/view_durations.sql \
   logic/path_questions.sql \
   logic/view_readiness.sql \
   logic/view_queues.sql \

@@ -11,6 +11,7 @@
 #include "graph.h"
 
 PG_FUNCTION_INFO_V1(millrace_graph_critical_path);
+PG_FUNCTION_INFO_V1(millrace_graph_ranks);
 
 void
 millrace_graph_level(int step_count, const GraphNeighbours *needs, int32 *level)
@@ -40,6 +41,18 @@ millrace_graph_rank(const MillraceGraph *graph, const float4 *seconds)
 		rank[s] = seconds[s] + longest;
 	}
 	return rank;
+}
+
+Datum
+millrace_graph_ranks(PG_FUNCTION_ARGS)
+{
+	const MillraceGraph *graph = millrace_graph_open(PG_GETARG_DATUM(0));
+	float4	   *seconds = millrace_arguments_seconds(PG_GETARG_ARRAYTYPE_P(1), "seconds", graph->step_count, graph->expected);
+	double	   *rank = millrace_graph_rank(graph, seconds);
+
+	for (int s = 0; s < graph->step_count; s++)
+		seconds[s] = rank[s];
+	PG_RETURN_DATUM(millrace_arguments_real_array(seconds, graph->step_count));
 }
 
 /* The candidate of highest rank, the first among equals. */

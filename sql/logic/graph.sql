@@ -93,6 +93,15 @@ AS 'MODULE_PATHNAME', 'millrace_graph_critical_path';
 COMMENT ON FUNCTION millrace_internal.graph_critical_path(bytea, real[]) IS
     'the longest path under the given weights';
 
+-- Arguments: seconds  by def_no; a null element: what the definition expects
+-- Returns:   by def_no: seconds on the longest path from its start to the end.
+CREATE OR REPLACE FUNCTION millrace_internal.graph_ranks(graph bytea, seconds real[])
+RETURNS real[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'millrace_graph_ranks';
+COMMENT ON FUNCTION millrace_internal.graph_ranks(bytea, real[]) IS
+    'the ranks of all steps under the given durations';
+
 -- Purpose: what follows when steps have become terminal.
 -- Arguments: settled, good  the steps, each good when it completed
 --            known, known_left, known_bad  counters of steps that were reached before; all others start

@@ -1,5 +1,6 @@
--- Purpose: keeping time: due timers, deadlines, timeouts, lost agents, partitions, the log of events. One chore a call, one transaction a
--- chore, so that the lock order holds and no chore delays another for long. Time in what is due, never in what is stored.
+-- Purpose: keeping time: due timers, deadlines, timeouts, lost agents, partitions, the log of events, durations. One chore a
+-- call, one transaction a chore, so that the lock order holds and no chore delays another for long. Time in what is due, never
+-- in what is stored.
 
 -- Returns: when to call again: now if more may be due, null if nothing is foreseen.
 CREATE OR REPLACE FUNCTION millrace_internal.keep()
@@ -13,6 +14,7 @@ BEGIN
        OR millrace_internal.keep_event_summaries() OR millrace_internal.keep_event_retention(now_at) THEN
         RETURN now_at;
     END IF;
+    PERFORM millrace_internal.keep_durations(now_at);
     RETURN millrace_internal.next_due_at();
 END $$;
 COMMENT ON FUNCTION millrace_internal.keep() IS 'Does one chore that is due; answers when to come back.';

@@ -12,10 +12,11 @@ BEGIN
         SELECT d.def_no, d.key, coalesce(millrace_internal.step_state_name(s.state), CASE WHEN r.state >= 10 THEN 'cancelled' ELSE 'pending' END) AS state,
                -- what it took, else what it has taken so far or what is expected, whichever is more
                CASE WHEN s.state = 10 THEN coalesce(s.elapsed, extract(epoch FROM s.finished_at - s.started_at), 0)
-                    WHEN s.state = 4 THEN greatest(d.expected, extract(epoch FROM millrace_internal.clock() - s.started_at))
+                    WHEN s.state = 4 THEN greatest(e.seconds, extract(epoch FROM millrace_internal.clock() - s.started_at))
                     WHEN s.state >= 11 THEN 0
-                    ELSE d.expected END::real AS seconds
+                    ELSE e.seconds END::real AS seconds
         FROM millrace_internal.step_definition d
+        JOIN millrace_internal.estimates(r.version_id) e USING (def_no)
         LEFT JOIN millrace_internal.step s ON s.run_id = r.run_id AND s.step_no = d.def_no AND s.shard = r.shard
         WHERE d.version_id = r.version_id)
     SELECT k.def_no, k.key, k.state, k.seconds
@@ -24,7 +25,7 @@ BEGIN
     JOIN known k USING (def_no) ORDER BY p.ord;
 END $$;
 COMMENT ON FUNCTION millrace.critical_path(bigint) IS
-'The longest path through a run, first step first, in seconds: measured where a step has run, expected where it has not.';
+'The longest path through a run, first step first, in seconds: measured where a step has run, expected where it has not: from earlier runs of the version, else from its definition.';
 
 CREATE OR REPLACE FUNCTION millrace.affected_by(run_id bigint, key text)
 RETURNS SETOF millrace.steps

@@ -1,7 +1,7 @@
 -- Purpose: questions about paths, answered from what was computed when the version was defined. No recursion in SQL.
 
 CREATE OR REPLACE VIEW millrace.dependency_paths WITH (security_invoker) AS
-SELECT w.name AS workflow, v.version, d.key, d.def_no AS step_no, d.level, d.rank, d.needs_count AS needs_counted,
+SELECT w.name AS workflow, v.version, d.key, d.def_no AS step_no, d.level, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank, d.needs_count AS needs_counted,
        coalesce(cardinality(d.needs), 0) AS needs_declared, d.closing,
        millrace_internal.graph_ancestors(v.graph, d.def_no) AS ancestors,
        millrace_internal.graph_descendants(v.graph, d.def_no) AS descendants

@@ -95,7 +95,8 @@ BEGIN
     JOIN millrace_internal.run n ON n.run_id = u.run_id AND n.shard = in_shard AND n.state = 2
     WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2;
     SELECT array_agg(s.run_id) AS runs, array_agg(s.step_no) AS steps, array_agg(d.queue_id) AS queues, array_agg(d.handler_id) AS handlers,
-           array_agg(millrace_internal.effective_priority(n.priority, d.priority)) AS priorities, array_agg(n.tenant_id) AS tenants, array_agg(d.rank) AS ranks
+           array_agg(millrace_internal.effective_priority(n.priority, d.priority)) AS priorities, array_agg(n.tenant_id) AS tenants,
+           array_agg(millrace_internal.rank_of(d.version_id, d.def_no, d.rank)) AS ranks
     INTO r
     FROM unnest(run_ids, step_nos) u (run_id, step_no)
     JOIN millrace_internal.run n ON n.run_id = u.run_id AND n.shard = in_shard

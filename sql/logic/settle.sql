@@ -71,7 +71,8 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan S
 BEGIN
     SELECT array_agg(h.run_id), array_agg(h.def_no), array_agg(d.version_id), array_agg(h.n), array_agg(h.bad), array_agg(d.needs_count), array_agg(d.rule),
            array_agg(d.delay), array_agg(r.state = 2), array_agg(s.step_no IS NULL AND d.needs_count = h.n), array_agg(d.queue_id), array_agg(d.handler_id),
-           array_agg(millrace_internal.effective_priority(r.priority, d.priority)), array_agg(r.tenant_id), array_agg(d.rank),
+           array_agg(millrace_internal.effective_priority(r.priority, d.priority)), array_agg(r.tenant_id),
+           array_agg(millrace_internal.rank_of(d.version_id, d.def_no, d.rank)),
            -- likely to become ready in this call, and free to be handed over
            array_agg(coalesce(s.needs_left, d.needs_count) = h.n AND (d.rule = 1 OR h.bad + coalesce(s.needs_bad, 0) = 0) AND d.delay IS NULL AND r.state = 1),
            array_agg(h.run_id) FILTER (WHERE s.step_no IS NULL AND d.needs_count > h.n),

@@ -25,7 +25,7 @@ BEGIN
         CROSS JOIN LATERAL (SELECT * FROM millrace_internal.step s WHERE s.run_id = a.run_id AND s.state = 2 OFFSET 0) s
         WHERE NOT close),
     d AS MATERIALIZED (
-        SELECT d.version_id, d.def_no, d.queue_id, d.handler_id, d.priority, d.rank
+        SELECT d.version_id, d.def_no, d.queue_id, d.handler_id, d.priority, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank
         FROM (SELECT DISTINCT s.version_id, s.def_no FROM s) n
         JOIN millrace_internal.step_definition d ON d.version_id = n.version_id AND d.def_no = n.def_no)
     SELECT array_agg(o.run_id), array_agg(o.step_no), array_agg(o.queue_id), array_agg(o.handler_id),

@@ -131,7 +131,7 @@ BEGIN
     END IF;
 
     WITH root AS MATERIALIZED (
-        SELECT r.run_id, d.def_no, d.queue_id, d.handler_id, d.rank,
+        SELECT r.run_id, d.def_no, d.queue_id, d.handler_id, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank,
                millrace_internal.effective_priority(in_priority::smallint, d.priority) AS priority,
                CASE WHEN d.delay IS NULL THEN due_at ELSE coalesce(due_at, now_at) + make_interval(secs => d.delay) END AS due_at
         FROM unnest(run_ids) r (run_id)

@@ -46,7 +46,7 @@ LEFT JOIN LATERAL millrace_internal.run_tally(r.run_id) n ON true
 LEFT JOIN LATERAL (
     SELECT coalesce(max(greatest(0, s.rank - CASE WHEN s.state = 4 THEN extract(epoch FROM millrace_internal.clock() - s.started_at) ELSE 0 END)), 0)::double precision AS remaining
     FROM millrace_internal.run_step s WHERE s.run_id = r.run_id AND s.state < 10 AND r.finished_at IS NULL) p ON true;
-COMMENT ON VIEW millrace.run_progress IS 'How far runs are, and how long at least they will still take, in expected seconds.';
+COMMENT ON VIEW millrace.run_progress IS 'How far runs are, and how long at least they will still take, in seconds that the steps are expected to take.';
 
 CREATE OR REPLACE VIEW millrace.events WITH (security_invoker) AS
 SELECT e.event_id, e.run_id, e.step_no, millrace_internal.event_kind_name(e.kind) AS kind, e.attempt, e.agent_id, e.at, e.data

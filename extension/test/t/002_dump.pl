@@ -8,8 +8,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-# Runs in every stage: completed, half done with a step held by an agent, and untouched. The clock stands still from here
-# on, lest the keeper take that step back between the look at the original and the look at the copy.
+# Runs in every stage: completed, half done with a step held by an agent, and untouched. Before the last of them the clock
+# is stopped, lest the keeper take that step back between the look at the original and the look at the copy; durations are
+# learnt once more, from what those submits have logged, and then no more.
 sub prepare
 {
 	my ($server) = @_;
@@ -20,8 +21,12 @@ sub prepare
 	submit($server, 2);
 	my ($first, $held) = claim($server, $agent, 2);
 	report($server, $agent, 0, $first);
+	$server->safe_psql('postgres', "select millrace.set_clock(clock_timestamp() + interval '2 s')");
 	submit($server, 2);
-	$server->safe_psql('postgres', 'select millrace.set_clock(clock_timestamp())');
+	$server->safe_psql('postgres', 'select millrace.keep()');
+	$server->poll_query_until('postgres', 'select looked_at = millrace_internal.clock() from millrace_internal.learning')
+	  or die 'nothing is learnt';
+	is($server->safe_psql('postgres', 'select count(*) > 0 from millrace.step_durations'), 't', 'durations have been learnt');
 	return;
 }
 

@@ -66,8 +66,9 @@ sub report
 	my ($runs, $numbers, $tokens) = map { my $column = $_; join ',', map { $_->[$column] } @steps } 0 .. 2;
 	my $outputs = join ',', map { "\"{\\\"step\\\": $_->[1]}\"" } @steps;
 	my $outcomes = join ',', ('completed') x @steps;
+	my $elapsed = join ',', (0.5) x @steps;
 	return rows($server, "select answer, run_id, step_no, token from millrace.report($agent, '{$runs}', '{$numbers}',"
-		  . " '{$tokens}', '{$outcomes}', '{$outputs}', max_steps => $limit)");
+		  . " '{$tokens}', '{$outcomes}', '{$outputs}', elapsed => '{$elapsed}', max_steps => $limit)");
 }
 
 sub rows
@@ -120,14 +121,15 @@ sub await_recovery
 }
 
 # Every row of every table and the state of every sequence, in a form that two databases can be compared by. The table
-# of ready steps is left out: it is an index of the others, filled anew where the work goes on.
+# of ready steps is left out: it is an index of the others, filled anew where the work goes on. So is the place in the
+# log's files up to which durations have been learnt.
 sub contents
 {
 	my ($server, $database) = @_;
 	my $queries = $server->safe_psql($database, <<'SQL');
 select format('select %L, %s::text from %s as t', c.oid::regclass,
               case c.relkind when 'S' then '(last_value, is_called)' else 't' end, c.oid::regclass)
-  from pg_class c where c.relnamespace = 'millrace_internal'::regnamespace and c.relkind in ('r', 'S') and c.relname <> 'ready'
+  from pg_class c where c.relnamespace = 'millrace_internal'::regnamespace and c.relkind in ('r', 'S') and c.relname not in ('ready', 'learning')
  order by c.oid::regclass::text collate "C"
 SQL
 	return join "\n", sort map { split /\n/, $server->safe_psql($database, $_) } split /\n/, $queries;

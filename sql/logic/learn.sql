@@ -1,0 +1,146 @@
+-- Purpose: learning how long steps take, from what is stored anyway: which steps have completed lately stands at the end of
+-- the log, how long they took in their rows. Once a second at most, and never in a report.
+
+-- At most so many pages of the log a look, and never further behind its end than `reach`: a burst is read up in the seconds
+-- after it, of a flood a sample is taken.
+CREATE OR REPLACE FUNCTION millrace_internal.learning_bounds(OUT pages bigint, OUT reach bigint)
+LANGUAGE sql IMMUTABLE AS $$ SELECT 64::bigint, 2048::bigint $$;
+COMMENT ON FUNCTION millrace_internal.learning_bounds() IS 'Pages of the log that one look for durations reads, and how far back it goes at most.';
+
+-- Tables changed: learning, duration, rank. Locks: learning, SKIP LOCKED: somebody else is at it.
+CREATE OR REPLACE FUNCTION millrace_internal.keep_durations(now_at timestamptz)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at   millrace_internal.learning;
+    seen record;
+BEGIN
+    SELECT * INTO at FROM millrace_internal.learning FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        INSERT INTO millrace_internal.learning (looked_at, from_id, block, event_id, unranked) VALUES ('-infinity', -1, 0, 0, '{}')
+        ON CONFLICT DO NOTHING RETURNING * INTO at;
+    END IF;
+    IF at IS NULL THEN
+        RETURN;
+    END IF;
+    -- a clock that was stopped may have gone back
+    IF now_at >= at.looked_at AND now_at < at.looked_at + interval '1 s' THEN
+        RETURN;
+    END IF;
+    seen := millrace_internal.completions_next(at.from_id, at.block, at.event_id);
+    IF seen.runs IS NOT NULL THEN
+        at.unranked := at.unranked || millrace_internal.durations_fold(seen.runs, seen.steps);
+    ELSIF (seen.from_id, seen.block, seen.event_id) = (at.from_id, at.block, at.event_id) AND at.unranked = '{}' THEN
+        RETURN;
+    END IF;
+    IF at.unranked <> '{}' THEN
+        at.unranked := millrace_internal.ranks_refresh(at.unranked, now_at);
+    END IF;
+    UPDATE millrace_internal.learning l
+    SET looked_at = now_at, from_id = seen.from_id, block = seen.block, event_id = seen.event_id, unranked = at.unranked;
+END $$;
+COMMENT ON FUNCTION millrace_internal.keep_durations(timestamptz) IS 'Folds durations of steps that have completed lately into the estimates, and refreshes ranks.';
+
+-- The log is appended to, so what is new stands behind the block that was read last. It is read in the order of its pages,
+-- for no index tells one event from the next; what a transaction has not committed yet is missed, which does no harm.
+-- Arguments: where the last look ended. Returns: where this one does; steps that have completed in between, null for none.
+CREATE OR REPLACE FUNCTION millrace_internal.completions_next(
+    INOUT from_id bigint, INOUT block bigint, INOUT event_id bigint, OUT runs bigint[], OUT steps integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    bounds     record := millrace_internal.learning_bounds();
+    last_event bigint := (SELECT s.last_value FROM millrace_internal.event_id_seq s);
+    present_id bigint := (SELECT p.from_id FROM millrace_internal.partition p WHERE p.parent = 'event' AND last_event >= p.from_id AND last_event < p.to_id);
+    log        regclass := to_regclass('millrace_internal.event_' || present_id);
+    blocks     bigint := pg_relation_size(log) / current_setting('block_size')::integer;
+    first      bigint;
+BEGIN
+    IF blocks IS NULL OR blocks = 0 OR (present_id, blocks - 1, last_event) = (from_id, block, event_id) THEN
+        RETURN;
+    END IF;
+    first := greatest(0, blocks - bounds.reach, CASE WHEN from_id = present_id THEN block END);
+    IF from_id <> present_id OR first <> block THEN
+        event_id := 0;
+    END IF;
+    from_id := present_id;
+    block := least(blocks, first + bounds.pages) - 1;
+    EXECUTE format(
+        'SELECT array_agg(e.run_id) FILTER (WHERE e.kind = 11), array_agg(e.step_no) FILTER (WHERE e.kind = 11), coalesce(max(e.event_id) FILTER (WHERE e.ctid >= %2$L), %5$s)
+         FROM %1$s e WHERE e.ctid >= %3$L AND e.ctid < %4$L AND (e.event_id > %5$s OR e.ctid >= %6$L)',
+        log, format('(%s,0)', block), format('(%s,0)', first), format('(%s,0)', block + 1), event_id, format('(%s,0)', first + 1))
+    INTO runs, steps, event_id;
+END $$;
+COMMENT ON FUNCTION millrace_internal.completions_next(bigint, bigint, bigint) IS 'Steps that have completed since the last look, as far as one look goes.';
+
+-- A mean of all durations up to the ninth; from then on each new one counts for a tenth, so that what changes is followed.
+-- Returns: the versions with new durations. Tables changed: duration.
+CREATE OR REPLACE FUNCTION millrace_internal.durations_fold(run_ids bigint[], step_nos integer[])
+RETURNS integer[] LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    versions integer[];
+BEGIN
+    WITH news AS MATERIALIZED (
+        -- only what an agent has measured; not what makes no sense
+        SELECT s.version_id, s.def_no, count(*)::integer AS samples, avg(s.elapsed::double precision) AS mean,
+               coalesce(avg(abs(s.elapsed::double precision - d.seconds)), stddev_pop(s.elapsed::double precision)) AS deviation,
+               coalesce(max(d.samples), 0) AS old_samples, coalesce(max(d.seconds), 0)::double precision AS old_mean,
+               coalesce(max(d.deviation), 0)::double precision AS old_deviation
+        FROM (SELECT * FROM unnest(run_ids, step_nos) u (run_id, step_no) ORDER BY 1, 2) u
+        JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = (u.run_id & 255)
+        LEFT JOIN millrace_internal.duration d ON d.version_id = s.version_id AND d.def_no = s.def_no
+        WHERE s.state = 10 AND s.elapsed >= 0 AND s.elapsed < 1e9
+        GROUP BY 1, 2),
+    kept AS (
+        -- rounded, for what is smaller than the smallest real is an error
+        INSERT INTO millrace_internal.duration AS d (version_id, def_no, samples, seconds, deviation)
+        SELECT n.version_id, n.def_no, least(n.old_samples::bigint + n.samples, 2147483647)::integer,
+               round((n.old_mean + w.weight * (n.mean - n.old_mean))::numeric, 9),
+               round((n.old_deviation + w.weight * (n.deviation - n.old_deviation))::numeric, 9)
+        FROM news n CROSS JOIN LATERAL (SELECT n.samples::double precision / (n.samples + least(n.old_samples, 9)) AS weight) w
+        ORDER BY 1, 2
+        ON CONFLICT (version_id, def_no) DO UPDATE SET samples = excluded.samples, seconds = excluded.seconds, deviation = excluded.deviation
+        RETURNING d.version_id)
+    SELECT array_agg(DISTINCT k.version_id) INTO versions FROM kept k;
+    RETURN versions;
+END $$;
+COMMENT ON FUNCTION millrace_internal.durations_fold(bigint[], integer[]) IS 'Folds the durations of completed steps into the estimates.';
+
+-- Computes ranks where durations are new: at most ten versions a call, and each at most once in a second, or in as many
+-- milliseconds as it has steps. Stored only where a rank has changed by a fifth, and by a millisecond.
+-- Returns: versions that are left for a later call. Tables changed: rank.
+CREATE OR REPLACE FUNCTION millrace_internal.ranks_refresh(versions integer[], now_at timestamptz)
+RETURNS integer[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    v     record;
+    fresh real[];
+    done  integer[] := '{}';
+    told  boolean := false;
+    steps bigint := 0;
+BEGIN
+    FOR v IN
+        SELECT u.version_id, ver.steps, ver.graph, k.ranks
+        FROM (SELECT DISTINCT version_id FROM unnest(versions) u (version_id)) u
+        LEFT JOIN millrace_internal.version ver USING (version_id)
+        LEFT JOIN millrace_internal.rank k USING (version_id)
+        WHERE k.checked_at IS NULL OR now_at < k.checked_at OR now_at >= k.checked_at + greatest(1, ver.steps / 1000.0) * interval '1 s'
+        ORDER BY k.checked_at NULLS FIRST, u.version_id LIMIT 10
+    LOOP
+        EXIT WHEN steps > 0 AND steps + v.steps > 100000;
+        steps := steps + coalesce(v.steps, 0);
+        done := done || v.version_id;
+        CONTINUE WHEN v.steps IS NULL;      -- the version is gone
+        fresh := millrace_internal.graph_ranks(v.graph, ARRAY(SELECT e.seconds FROM millrace_internal.estimates(v.version_id) e ORDER BY e.def_no));
+        IF v.ranks IS NULL OR EXISTS (SELECT FROM unnest(fresh, v.ranks) u (new, old) WHERE abs(u.new - u.old) > greatest(0.2 * greatest(u.new, u.old), 0.001)) THEN
+            INSERT INTO millrace_internal.rank (version_id, checked_at, computed_at, ranks) VALUES (v.version_id, now_at, now_at, fresh)
+            ON CONFLICT (version_id) DO UPDATE SET checked_at = excluded.checked_at, computed_at = excluded.computed_at, ranks = excluded.ranks;
+            told := true;
+        ELSE
+            UPDATE millrace_internal.rank k SET checked_at = now_at WHERE k.version_id = v.version_id;
+        END IF;
+    END LOOP;
+    IF told THEN
+        PERFORM millrace_internal.ranks_changed();
+    END IF;
+    RETURN ARRAY(SELECT DISTINCT u.version_id FROM unnest(versions) u (version_id) WHERE u.version_id <> ALL (done) ORDER BY 1 LIMIT 10000);
+END $$;
+COMMENT ON FUNCTION millrace_internal.ranks_refresh(integer[], timestamptz) IS 'Ranks of versions from the present estimates.';
