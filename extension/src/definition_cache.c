@@ -2,11 +2,10 @@
  * definition_cache.c
  *		Step definitions that this backend has read.
  *
- * A version is immutable, so what was read stays true but for two things: its
- * ranks, which follow measured durations, and the extension itself, which may
- * be dropped and created anew. Both are told by relcache invalidations. A miss
- * reads a block of neighbours, for steps are numbered in the order in which
- * they will be asked for.
+ * A version is immutable, so what was read stays true, unless the extension
+ * itself is dropped and created anew; that is told by a relcache invalidation.
+ * A miss reads a block of neighbours, for steps are numbered in the order in
+ * which they will be asked for.
  */
 #include "postgres.h"
 

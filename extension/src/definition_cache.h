@@ -16,7 +16,7 @@ typedef struct StepDefinition
 	int32		needs_count;
 	int32		dependent_count;
 	int32	   *dependents;
-	float4		rank;
+	float4		rank;			/* of the definition: see rank_cache.h */
 	int16		rule;
 	int16		priority;
 	bool		closing;

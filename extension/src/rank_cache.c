@@ -137,16 +137,19 @@ millrace_ranks_of(int32 version_id, int *count)
 	return entry->ranks;
 }
 
+float4
+millrace_rank(int32 version_id, int32 def_no, float4 defined)
+{
+	int			count;
+	const float4 *ranks = millrace_ranks_of(version_id, &count);
+
+	return def_no >= 1 && def_no <= count ? ranks[def_no - 1] : defined;
+}
+
 Datum
 millrace_rank_of(PG_FUNCTION_ARGS)
 {
-	int			count;
-	const float4 *ranks = millrace_ranks_of(PG_GETARG_INT32(0), &count);
-	int			step = PG_GETARG_INT32(1) - 1;
-
-	if (step < 0 || step >= count)
-		PG_RETURN_DATUM(PG_GETARG_DATUM(2));
-	PG_RETURN_FLOAT4(ranks[step]);
+	PG_RETURN_FLOAT4(millrace_rank(PG_GETARG_INT32(0), PG_GETARG_INT32(1), PG_GETARG_FLOAT4(2)));
 }
 
 Datum

@@ -15,4 +15,7 @@
  */
 extern const float4 *millrace_ranks_of(int32 version_id, int *count);
 
+/* The rank of one step, by which its run's claims are ordered; `defined` is that of its definition. */
+extern float4 millrace_rank(int32 version_id, int32 def_no, float4 defined);
+
 #endif							/* MILLRACE_RANK_CACHE_H */

@@ -96,6 +96,7 @@ typedef struct Hit
 	int32		tenant_id;
 	int16		run_priority;
 	int16		priority;		/* the step's in its run */
+	float4		rank;
 	text	   *trace;
 	bool		exists;			/* it has a row, at place */
 	ItemPointerData place;

@@ -243,7 +243,7 @@ answer_ready(Answer *answer, const Hit *ready, int count)
 	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->handler_id);
 	GATHER(answer, count, int16, millrace_arguments_smallint_array, ready[i].priority);
 	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].tenant_id);
-	GATHER(answer, count, float4, millrace_arguments_real_array, ready[i].definition->rank);
+	GATHER(answer, count, float4, millrace_arguments_real_array, ready[i].rank);
 }
 
 /*

@@ -25,8 +25,8 @@ compare_claim_order(const void *left, const void *right)
 		return a->priority - b->priority;
 	if (a->run_id != b->run_id)
 		return a->run_id < b->run_id ? -1 : 1;
-	if (a->definition->rank != b->definition->rank)
-		return a->definition->rank > b->definition->rank ? -1 : 1;
+	if (a->rank != b->rank)
+		return a->rank > b->rank ? -1 : 1;
 	return a->def_no - b->def_no;
 }
 
@@ -52,7 +52,7 @@ ask_dispatcher(Hit **hits, int count, bool *first)
 		steps[i].queue_id = hits[i]->definition->queue_id;
 		steps[i].handler_id = hits[i]->definition->handler_id;
 		steps[i].tenant_id = hits[i]->tenant_id;
-		steps[i].rank = hits[i]->definition->rank;
+		steps[i].rank = hits[i]->rank;
 		steps[i].priority = hits[i]->priority;
 	}
 	millrace_dispatcher_sorts_first_steps(steps, count, first);
@@ -84,7 +84,7 @@ ask_table(const Call *call, Hit **hits, int count, bool *first)
 		priorities[i] = hits[i]->priority;
 		tenants[i] = hits[i]->tenant_id;
 		runs[i] = hits[i]->run_id;
-		ranks[i] = hits[i]->definition->rank;
+		ranks[i] = hits[i]->rank;
 		steps[i] = hits[i]->def_no;
 	}
 	values[0] = Int16GetDatum(call->shard);

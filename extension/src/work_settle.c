@@ -14,6 +14,7 @@
 #include "arguments.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "rank_cache.h"
 
 /* Rules that hold when all needs have completed. */
 #define RULE_ALL_DONE 1
@@ -75,6 +76,7 @@ read_step(Call *call, Hit *hit)
 
 	hit->definition = millrace_definition(hit->version_id, hit->def_no);
 	hit->priority = effective_priority(hit->run_priority, hit->definition->priority);
+	hit->rank = millrace_rank(hit->version_id, hit->def_no, hit->definition->rank);
 	hit->needs_left = hit->definition->needs_count;
 	hit->handed_over = false;
 	if (hit->definition->rule > RULE_ALL_DONE || hit->definition->has_delay)

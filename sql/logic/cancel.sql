@@ -67,12 +67,14 @@ BEGIN
         FROM millrace_internal.step s WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 2 HAVING count(*) > 0;
         RETURN;
     END IF;
+    -- by all of the key but the rank, which may have been another one when the step became ready
     DELETE FROM millrace_internal.ready q
-    USING millrace_internal.step s
-    JOIN millrace_internal.run r ON r.run_id = in_run_id AND r.shard = in_shard
-    JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 2
-      AND q.queue_id = d.queue_id AND q.handler_id = d.handler_id AND q.priority = millrace_internal.effective_priority(r.priority, d.priority)
-      AND q.tenant_id = r.tenant_id AND q.run_id = in_run_id AND q.urgency = -d.rank AND q.step_no = s.step_no AND q.shard = in_shard;
+    USING (SELECT DISTINCT d.queue_id, d.handler_id, millrace_internal.effective_priority(r.priority, d.priority) AS priority, r.tenant_id
+           FROM millrace_internal.step s
+           JOIN millrace_internal.run r ON r.run_id = in_run_id AND r.shard = in_shard
+           JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
+           WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 2) k
+    WHERE q.queue_id = k.queue_id AND q.handler_id = k.handler_id AND q.priority = k.priority AND q.tenant_id = k.tenant_id
+      AND q.run_id = in_run_id AND q.shard = in_shard;
 END $$;
 COMMENT ON FUNCTION millrace_internal.sink_remove(smallint, bigint) IS 'Tells the sink that a run''s ready steps are not to be claimed. Tables changed: ready (plain tier).';

@@ -28,6 +28,8 @@ END $$;
 
 -- Without durations every step counts a second, so the longer path goes first.
 SELECT test.define('durations', 'root', 'left <- root', 'right <- root', 'tail <- right', 'join <- left tail');
+SELECT test.start('durations', 'leaving', priority => 5);
+SELECT test.claim('x'), test.report('x', 'leaving', 'root');
 SELECT test.start('durations', 'waiting');
 SELECT test.claim('x'), test.report('x', 'waiting', 'root');
 SELECT key, state, rank FROM millrace.steps WHERE run_id = test.run('waiting') ORDER BY rank DESC, key;
@@ -46,6 +48,10 @@ SELECT test.claim('x'), test.took('first', 'join', 0.5);
 SELECT test.at(2);
 SELECT key, samples, mean, deviation, expected FROM millrace.step_durations WHERE workflow = 'durations' ORDER BY key;
 SELECT key, rank FROM millrace.dependency_paths WHERE workflow = 'durations' ORDER BY rank DESC, key;
+
+-- What waits with an old rank is found all the same when its run ends.
+SELECT millrace.cancel(test.run('leaving'));
+SELECT count(*) FROM millrace_internal.ready WHERE run_id = test.run('leaving');
 
 -- Waiting steps keep their place; steps that become ready from now on have the new one.
 SELECT test.claim('x', 2);
