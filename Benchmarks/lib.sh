@@ -2,7 +2,7 @@
 # What the benchmarks share. Sourced first, never run; the caller has `set -euo pipefail`.
 # Measurements are rows of a table, and what is published is a query over them.
 benchmark=$(readlink -f "$0")
-cd "$(dirname "$benchmark")/.." || exit
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." || exit
 # shellcheck source=scripts/lib.sh
 source scripts/lib.sh
 

@@ -87,6 +87,9 @@ class Peer:
         """When steps were started and completed since then: the first start, and each completion, in seconds."""
         raise NotImplementedError
 
+    def end_sessions(self):
+        """Ends what still has connections: a session's writes may be counted only then."""
+
     def traffic(self):
         """Bytes of log and row writes so far, by the names of the report."""
         return {}
@@ -246,6 +249,7 @@ def throughput(peer, options):
                 submit_all(peer, shape, runs, warm)
                 wait_for(peer, (warm + runs) * shape.steps, members)
             _, ends = peer.completions(since)
+        peer.end_sessions()
         after, used = peer.traffic(), processor_seconds(peer)
     if len(ends) < steps:
         raise SystemExit(f"only {len(ends)} of {steps} completions of {peer.distribution} are on record")
@@ -325,6 +329,7 @@ def main(peer, variants=()):
     if options.measure == "work":
         peer.work(options.shape)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     measure = throughput if options.measure == "throughput" else latency
     report = {"benchmark": options.measure, "peer": peer.distribution, "version": peer.version()}
     report |= {"batch": peer.batch, "workers": peer.workers, "pinned": options.pinned}

@@ -38,12 +38,13 @@ class PostgresPeer(Peer):
         begun = self.observer.execute(self.started_query, {"since": since}).fetchone()[0]
         return begun, [end for (end,) in self.observer.execute(self.completions_query, {"since": since})]
 
-    def traffic(self):
-        # sessions count what they wrote when they end
+    def end_sessions(self):
         self.observer.execute(
             """select pg_terminate_backend(pid, 10000) from pg_stat_activity
                 where datname = current_database() and state = 'idle' and pid <> pg_backend_pid()"""
         )
+
+    def traffic(self):
         self.observer.execute("select pg_stat_force_next_flush()")
         wal, writes = self.observer.execute(
             """select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8,
