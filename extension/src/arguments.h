@@ -38,9 +38,9 @@ extern void millrace_arguments_require_same_length(const char *first, int first_
 extern Datum *millrace_arguments_nullable(FunctionCallInfo fcinfo, int place, Oid type, int count, bool **nulls);
 
 /* SQL arrays made of plain C arrays. */
-extern Datum millrace_arguments_bigint_array(const int64 *values, int count);
 extern Datum millrace_arguments_smallint_array(const int16 *values, int count);
 extern Datum millrace_arguments_int_array(const int32 *values, int count);
+extern Datum millrace_arguments_bigint_array(const int64 *values, int count);
 extern Datum millrace_arguments_real_array(const float4 *values, int count);
 extern Datum millrace_arguments_bool_array(const bool *values, int count);
 

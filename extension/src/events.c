@@ -10,17 +10,22 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xlog.h"
+#include "arguments.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "dispatcher.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "pending.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(millrace_server_run);
 PG_FUNCTION_INFO_V1(millrace_system_identifier);
+PG_FUNCTION_INFO_V1(millrace_transactions_open);
 PG_FUNCTION_INFO_V1(millrace_events_wanted);
 PG_FUNCTION_INFO_V1(millrace_note_events);
 
@@ -40,6 +45,45 @@ Datum
 millrace_system_identifier(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64((int64) GetSystemIdentifier());
+}
+
+/* The transaction before `next` that these 32 bits name. */
+static int64
+widen(TransactionId xact_id, FullTransactionId next)
+{
+	uint32		distance = XidFromFullTransactionId(next) - xact_id;
+
+	return (int64) (U64FromFullTransactionId(next) - distance);
+}
+
+/*
+ * A snapshot for queries will not do: it ends at the last transaction that has
+ * completed, and cannot tell those behind it that are open from those that have
+ * not begun. Prepared transactions are open, and so is the caller's own.
+ */
+Datum
+millrace_transactions_open(PG_FUNCTION_ARGS)
+{
+	TupleDesc	type;
+	RunningTransactions running = GetRunningTransactionData();
+	FullTransactionId next = ShmemVariableCache->nextXid;
+	int			count = running->xcnt;
+	Datum		values[2];
+	bool		nulls[2] = {false};
+	int64	   *open;
+
+	LWLockRelease(ProcArrayLock);
+	LWLockRelease(XidGenLock);
+
+	if (get_call_result_type(fcinfo, NULL, &type) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	/* the list is this process's own */
+	open = palloc(sizeof(int64) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		open[i] = widen(running->xids[i], next);
+	values[0] = Int64GetDatum((int64) U64FromFullTransactionId(next));
+	values[1] = millrace_arguments_bigint_array(open, count);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls)));
 }
 
 Datum

@@ -18,7 +18,7 @@ BEGIN
     FOR part IN
         SELECT t.from_id, t.summarised, format('millrace_internal.%I', 'event_' || t.from_id)::regclass AS child
         FROM millrace_internal.partition t WHERE t.parent = 'event' AND t.from_id <= millrace_internal.last_event_id()
-        ORDER BY t.from_id DESC LIMIT 4
+        ORDER BY t.from_id DESC
     LOOP
         -- the last range but one may have gaps that are being filled
         full_to := (pg_relation_size(part.child) / current_setting('block_size')::bigint / pages - 1) * pages;
@@ -38,4 +38,4 @@ BEGIN
     END LOOP;
     RETURN begun;
 END $$;
-COMMENT ON FUNCTION millrace_internal.keep_event_summaries() IS 'Summarises the full ranges of the newest partitions of events, while somebody reads them.';
+COMMENT ON FUNCTION millrace_internal.keep_event_summaries() IS 'Summarises the full ranges of the partitions of events, while somebody reads them.';

@@ -8,6 +8,11 @@ AS 'MODULE_PATHNAME', 'millrace_server_run';
 COMMENT ON FUNCTION millrace_internal.server_run() IS
 'A number of this run of the server: another one after each restart and crash, after which numbers of transactions that nobody stored may be given again.';
 
+CREATE OR REPLACE FUNCTION millrace_internal.transactions_open(OUT next bigint, OUT open bigint[])
+RETURNS record LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'millrace_transactions_open';
+COMMENT ON FUNCTION millrace_internal.transactions_open() IS 'The transactions that are in progress, prepared ones too, and the number of the next one to begin.';
+
 CREATE OR REPLACE FUNCTION millrace_internal.events_wanted()
 RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'millrace_events_wanted';
@@ -29,24 +34,15 @@ $$;
 COMMENT ON FUNCTION millrace_internal.last_event_id() IS 'The last number drawn for an event, committed or not.';
 
 -- Opens the window behind a position: from its snapshot to the present one.
--- The order matters: numbers are drawn by transactions that are under way. Whatever has its number before `to_low` is read
--- belongs to a transaction that the snapshot knows; whatever the snapshot shows has its number when `to_end` is read.
+-- The order matters: numbers of events are drawn by transactions that are under way. Whatever was drawn before `to_low` is read
+-- belongs to a transaction that the snapshot knows; whatever the snapshot shows has been drawn when `to_end` is read.
 CREATE OR REPLACE FUNCTION millrace_internal.event_window_open(INOUT p millrace_internal.event_position)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    present pg_snapshot;
-    own     bigint := pg_current_xact_id_if_assigned()::text::bigint;
 BEGIN
     p.to_low := millrace_internal.last_event_id();
-    present := pg_current_snapshot();
+    SELECT t.next, t.open INTO p.to_xmax, p.to_open FROM millrace_internal.transactions_open() t;
     p.to_end := millrace_internal.last_event_id();
     p.to_era := coalesce((SELECT max(e.settled_to) FROM millrace_internal.event_era e), 0);
-    p.to_xmax := pg_snapshot_xmax(present)::text::bigint;
-    p.to_open := ARRAY(SELECT x::text::bigint FROM pg_snapshot_xip(present) x);
-    -- a snapshot does not list its own transaction
-    IF own < p.to_xmax THEN
-        p.to_open := p.to_open || own;
-    END IF;
     p.cursor := least(p.low, (SELECT min(o.low) FROM unnest(p.open, p.open_low) o (xact_id, low)
                               WHERE p.era < p.to_era OR o.xact_id <> ALL (p.to_open)));
     p.cursor := greatest(p.cursor, (SELECT min(t.from_id) - 1 FROM millrace_internal.partition t WHERE t.parent = 'event'));

@@ -5,7 +5,8 @@
 -- Returns:   the next events. A window (see event_window) is read in the order of event_id, then the next one is opened; fewer than
 --            max_events mean that nothing is left of what had been committed when the call began. The last row has the position.
 -- A window is read by ranges of event_id, which the summaries of the partitions (BRIN) find: about as many numbers as events are
--- wanted, and twice as many each time that brought too few.
+-- wanted, and more each time that brought too few. Below `low` there are only events of transactions that were late, few and far
+-- between and found by their transaction: the ranges are wider there.
 CREATE OR REPLACE FUNCTION millrace.read_events(name text, max_events integer DEFAULT 1000, after text DEFAULT NULL)
 RETURNS TABLE (event_id bigint, run_id bigint, step_no integer, kind text, attempt integer, agent_id integer, at timestamptz, data jsonb,
                workflow text, version integer, tenant text, key text, "position" text)
@@ -23,7 +24,9 @@ DECLARE
     late_low  bigint[];
     late_here bigint[];
     least_of_open bigint;
-    width     bigint;
+    step      bigint;                   -- how wide a range is read
+    longest   bigint;
+    far       boolean;
     up_to     bigint;
     x_from    bigint;
     x_to      bigint;
@@ -62,13 +65,15 @@ BEGIN
         least_of_open := least(p.to_xmax, (SELECT min(x) FROM unnest(p.to_open) x));
         opened := regexp_replace(p::text, '[^,]*,[^,]*\)$', '');
         closed := regexp_replace(millrace_internal.event_window_close(p)::text, '[^,]*\)$', '');
-        width := greatest(missing + missing / 4, 1000);
+        step := greatest(missing + missing / 4, 1000);
+        longest := 16 * step;
 
         WHILE p.cursor < p.to_end LOOP
-            up_to := CASE WHEN p.cursor + 2 * width < p.to_end THEN p.cursor + width ELSE p.to_end END;
-            -- below the old snapshot's mark there is only what has been late: transactions that may be few and far between
-            IF up_to > p.low AND p.cursor + width < p.low THEN
-                up_to := p.low;
+            far := p.cursor + longest < p.low;
+            IF far THEN
+                up_to := least(p.cursor + 64 * step, p.low);
+            ELSE
+                up_to := CASE WHEN p.cursor + 2 * step < p.to_end THEN p.cursor + step ELSE p.to_end END;
             END IF;
             SELECT coalesce(array_agg(l.xact_id), '{}'), min(l.xact_id), max(l.xact_id) INTO late_here, x_from, x_to
             FROM unnest(late, late_low) l (xact_id, low) WHERE l.low < up_to;
@@ -108,7 +113,7 @@ BEGIN
                 RETURN;
             END IF;
             p.cursor := up_to;
-            width := width * 2;
+            step := CASE WHEN far THEN step * 8 ELSE least(step * 2, longest) END;
         END LOOP;
         p := millrace_internal.event_window_close(p);
     END LOOP;

@@ -6,7 +6,7 @@
 CREATE TYPE millrace_internal.event_position AS (
     server_run bigint,      -- of which run of the server these numbers are (millrace_internal.server_run)
     era        bigint,      -- of which era, by the event that ends the one before (event_era)
-    xmax       bigint,      -- the first transaction that the snapshot does not know
+    xmax       bigint,      -- the next transaction to begin when the snapshot was taken
     low        bigint,      -- transactions from xmax on have only events above this one
     open       bigint[],    -- transactions before xmax that were in progress
     open_low   bigint[],    -- and have only events above these ones
