@@ -99,10 +99,12 @@ extension Client {
         }
     }
 
-    /// The server's processes, as far as this role sees them; the one that answers comes first.
+    /// The server's processes that serve this database or all, as far as this role sees them; the one that answers comes
+    /// first.
     public func serverProcesses() async throws(MillraceError) -> [ServerProcess] {
         let sql = """
             select pid, coalesce(backend_type, '') from pg_catalog.pg_stat_activity
+            where coalesce(datname, pg_catalog.current_database()) = pg_catalog.current_database()
             order by pid <> pg_catalog.pg_backend_pid(), pid
             """
         return try await rows(sql) { row throws(PostgresError) in
