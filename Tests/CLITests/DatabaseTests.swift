@@ -169,26 +169,9 @@ struct DatabaseTests {
         }
     }
 
-    @Test("Throughput and replay")
-    func bench() async throws {
+    @Test("A recorded workflow, replayed")
+    func replay() async throws {
         try await withProgram { program, _ in
-            let answer = try await program(
-                "bench",
-                "throughput",
-                "--shape",
-                "diamond:3",
-                "--runs",
-                "40",
-                "--batch",
-                "7",
-                "--json"
-            )
-            #expect(answer.status == 0, "\(answer.errors)")
-            let figures = try answer.json
-            #expect(figures["shape"] == .string("diamond:3"))
-            #expect(figures["runs"] == .integer(40))
-            #expect(figures["steps"] == .integer(200))
-            #expect(figures["steps_per_second"] != nil && figures["wal_bytes_per_step"] != nil)
             try program.write(
                 "two.json",
                 #"{"name": "two", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": [{"id": "a", "parents": [], "children": ["b"]}, {"id": "b", "parents": ["a"], "children": []}]}, "execution": {"tasks": [{"id": "a", "runtimeInSeconds": 10}, {"id": "b", "runtimeInSeconds": 10}]}}}"#

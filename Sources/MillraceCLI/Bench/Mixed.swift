@@ -80,14 +80,14 @@ struct Mixed: AsyncParsableCommand {
 }
 
 /// Workflows of one size.
-struct WorkflowClass: Sendable {
-    var name: String
-    var steps: ClosedRange<Int>
+package struct WorkflowClass: Sendable {
+    package var name: String
+    package var steps: ClosedRange<Int>
     var runsPerHour: Double
     /// The time in which each run must end, in seconds.
     var bound: Double
 
-    static let all = [
+    package static let all = [
         WorkflowClass(name: "small", steps: 5...15, runsPerHour: 1000, bound: 5),
         WorkflowClass(name: "medium", steps: 15...50, runsPerHour: 500, bound: 30),
         WorkflowClass(name: "large", steps: 50...500, runsPerHour: 100, bound: 600),
@@ -98,7 +98,7 @@ struct WorkflowClass: Sendable {
     static let variants = 4
 
     /// From the smallest to the largest.
-    var sizes: [Int] {
+    package var sizes: [Int] {
         (0..<Self.variants).map { steps.lowerBound + (steps.upperBound - steps.lowerBound) * $0 / (Self.variants - 1) }
     }
 
@@ -109,7 +109,7 @@ struct WorkflowClass: Sendable {
     }
 
     /// The slowest run counts; one that has not completed is late.
-    func judge(_ spans: [RunSpan], in report: inout BenchReport) {
+    package func judge(_ spans: [RunSpan], in report: inout BenchReport) {
         let recorder = LatencyRecorder()
         for span in spans { if let end = span.endedAt { recorder.record(seconds: end - span.submittedAt) } }
         let slowest = spans.map { $0.completed ? ($0.endedAt ?? .infinity) - $0.submittedAt : .infinity }.max() ?? 0

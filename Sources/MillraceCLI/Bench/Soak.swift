@@ -110,14 +110,14 @@ struct Soak: AsyncParsableCommand {
 }
 
 /// Whether a series grows: the median of its last fifth against that of the fifth after a warm-up of one fifth.
-struct Trend: Hashable {
-    let early: Double
-    let late: Double
+package struct Trend: Hashable {
+    package let early: Double
+    package let late: Double
 
-    var growth: Double { early > 0 ? late / early - 1 : 0 }
+    package var growth: Double { early > 0 ? late / early - 1 : 0 }
 
     /// nil where there are too few values.
-    init?(_ series: [Double]) {
+    package init?(_ series: [Double]) {
         let fifth = series.count / 5
         guard fifth > 0 else { return nil }
         early = Self.median(series[fifth..<2 * fifth])

@@ -71,14 +71,14 @@ struct Spike: AsyncParsableCommand {
 }
 
 /// How a backlog went away, by the log of events.
-struct Drain {
+package struct Drain {
     /// From the end of the spike until all runs submitted up to then had ended; infinite where one has not.
-    let seconds: Double
+    package let seconds: Double
     /// The most runs that were open at once.
-    let mostOpen: Int
+    package let mostOpen: Int
 
     /// - Parameter end: When the spike ended, in seconds after the first submit.
-    init(_ spans: [RunSpan], until end: Double) {
+    package init(_ spans: [RunSpan], until end: Double) {
         let end = (spans.map(\.submittedAt).min() ?? 0) + end
         let last = spans.filter { $0.submittedAt <= end }.map { $0.endedAt ?? .infinity }.max() ?? end
         seconds = max(0, last - end)

@@ -3,7 +3,7 @@ import Millrace
 /// What a benchmark answers: a table for people, and one flat object for programs.
 ///
 /// Names are those of the object: `snake_case`, with their unit (`_seconds`, `_ms`, `_bytes_per_step`).
-struct BenchReport: Encodable, Sendable {
+package struct BenchReport: Encodable, Sendable {
     let benchmark: String
     private(set) var settings: [Entry] = []
     private(set) var figures: [Entry] = []
@@ -36,45 +36,45 @@ struct BenchReport: Encodable, Sendable {
         }
     }
 
-    init(_ benchmark: String) {
+    package init(_ benchmark: String) {
         self.benchmark = benchmark
     }
 
     /// Whether every bound was kept.
-    var passed: Bool { verdicts.allSatisfy(\.ok) }
+    package var passed: Bool { verdicts.allSatisfy(\.ok) }
 
-    mutating func set(_ name: String, _ value: String) { settings.append(Entry(name: name, value: .string(value))) }
-    mutating func set(_ name: String, _ value: Int?) {
+    package mutating func set(_ name: String, _ value: String) { settings.append(Entry(name: name, value: .string(value))) }
+    package mutating func set(_ name: String, _ value: Int?) {
         settings.append(Entry(name: name, value: value.map { .integer(Int64($0)) } ?? .null))
     }
-    mutating func set(_ name: String, _ value: Double) {
+    package mutating func set(_ name: String, _ value: Double) {
         settings.append(Entry(name: name, value: JSONValue(figure: value)))
     }
-    mutating func set(_ name: String, _ value: Bool) { settings.append(Entry(name: name, value: .bool(value))) }
+    package mutating func set(_ name: String, _ value: Bool) { settings.append(Entry(name: name, value: .bool(value))) }
 
-    mutating func add(_ name: String, _ value: Int) {
+    package mutating func add(_ name: String, _ value: Int) {
         figures.append(Entry(name: name, value: .integer(Int64(value))))
     }
     /// nil where it cannot be measured here.
-    mutating func add(_ name: String, _ value: Double?) {
+    package mutating func add(_ name: String, _ value: Double?) {
         figures.append(Entry(name: name, value: value.map { JSONValue(figure: $0) } ?? .null))
     }
     /// For programs alone.
-    mutating func add(_ name: String, _ value: [JSONValue]) {
+    package mutating func add(_ name: String, _ value: [JSONValue]) {
         figures.append(Entry(name: name, value: .array(value)))
     }
     /// For programs alone.
-    mutating func add(_ name: String, _ value: [String: JSONValue]) {
+    package mutating func add(_ name: String, _ value: [String: JSONValue]) {
         figures.append(Entry(name: name, value: .object(value)))
     }
-    mutating func add(_ name: String, _ percentiles: Percentiles) { latencies.append((name, percentiles)) }
-    mutating func judge(_ name: String, _ measured: Double, atMost bound: Double, _ unit: String) {
+    package mutating func add(_ name: String, _ percentiles: Percentiles) { latencies.append((name, percentiles)) }
+    package mutating func judge(_ name: String, _ measured: Double, atMost bound: Double, _ unit: String) {
         verdicts.append(Verdict(name: name, measured: measured, bound: bound, unit: unit))
     }
 
     // MARK: For programs
 
-    func encode(to encoder: any Encoder) throws {
+    package func encode(to encoder: any Encoder) throws {
         var object = encoder.container(keyedBy: Key.self)
         try object.encode(benchmark, forKey: Key("benchmark"))
         for entry in settings + figures { try object.encode(entry.value, forKey: Key(entry.name)) }

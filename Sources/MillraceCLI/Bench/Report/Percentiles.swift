@@ -2,14 +2,14 @@ import Histogram
 import Synchronization
 
 /// How long something took, over many times; in milliseconds.
-struct Percentiles: Encodable, Sendable, Hashable {
-    var count: Int
-    var mean: Double
-    var p50: Double
-    var p90: Double
-    var p99: Double
-    var p999: Double
-    var max: Double
+package struct Percentiles: Encodable, Sendable, Hashable {
+    package var count: Int
+    package var mean: Double
+    package var p50: Double
+    package var p90: Double
+    package var p99: Double
+    package var p999: Double
+    package var max: Double
 
     static let titles = ["count", "mean", "p50", "p90", "p99", "p99.9", "max"]
 
@@ -19,19 +19,21 @@ struct Percentiles: Encodable, Sendable, Hashable {
 }
 
 /// Takes times from any task; keeps them to a thousandth, from a microsecond to an hour.
-final class LatencyRecorder: Sendable {
+package final class LatencyRecorder: Sendable {
     private static let longest: UInt64 = 3_600_000_000
     private let histogram = Mutex(Histogram<UInt32>(highestTrackableValue: longest))
 
-    func record(_ duration: Duration) { record(seconds: duration / .seconds(1)) }
+    package init() {}
+
+    package func record(_ duration: Duration) { record(seconds: duration / .seconds(1)) }
 
     /// What begins before it is looked for, by clocks that are read one after the other, takes no time.
-    func record(seconds: Double) {
+    package func record(seconds: Double) {
         let microseconds = UInt64(min(max(seconds * 1e6, 0), Double(Self.longest)).rounded())
         histogram.withLock { _ = $0.record(microseconds) }
     }
 
-    var percentiles: Percentiles {
+    package var percentiles: Percentiles {
         histogram.withLock { histogram in
             func milliseconds(_ percentile: Double) -> Double {
                 Double(histogram.valueAtPercentile(percentile)) / 1000

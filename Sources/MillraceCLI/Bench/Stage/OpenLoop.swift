@@ -2,13 +2,18 @@ import Millrace
 import Synchronization
 
 /// Submits runs by the clock: when each is due does not depend on how the ones before it fared.
-struct OpenLoop: Sendable {
+package struct OpenLoop: Sendable {
     /// How many sessions submit.
     static let connections = 4
 
     /// Runs a second.
-    var rate: Double
-    var seconds: Double
+    package var rate: Double
+    package var seconds: Double
+
+    package init(rate: Double, seconds: Double) {
+        self.rate = rate
+        self.seconds = seconds
+    }
 
     /// A run, when it was due, and when its submit returned; in seconds since 1970.
     struct Submit: Sendable, Hashable {
@@ -21,11 +26,11 @@ struct OpenLoop: Sendable {
     var batch: Int { max(1, Int(rate * 0.005)) }
 
     /// How many runs there are.
-    var runs: Int { max(1, Int((rate * seconds).rounded())) }
+    package var runs: Int { max(1, Int((rate * seconds).rounded())) }
 
     /// Batches in order: when each is due, in seconds after the beginning, and its size. A batch is due with its last
     /// run.
-    func batch(_ number: Int) -> (due: Double, runs: Int)? {
+    package func batch(_ number: Int) -> (due: Double, runs: Int)? {
         let first = number * batch
         guard first < runs else { return nil }
         let size = min(batch, runs - first)

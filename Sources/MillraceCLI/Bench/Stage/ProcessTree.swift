@@ -31,11 +31,11 @@ struct ProcessTree: Sendable {
 }
 
 /// What /proc says of a process.
-struct ProcessRecord {
-    let name: String
-    let parent: Int
+package struct ProcessRecord {
+    package let name: String
+    package let parent: Int
     /// In user and kernel mode, and that of the children it has waited for.
-    let ticks: Int
+    package let ticks: Int
 
     init?(_ pid: Int) {
         guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else { return nil }
@@ -43,7 +43,7 @@ struct ProcessRecord {
     }
 
     /// `4711 (postgres) S 1 …`; the name may hold blanks and parentheses.
-    init?(stat: String) {
+    package init?(stat: String) {
         guard let open = stat.firstIndex(of: "("), let close = stat.lastIndex(of: ")"), open < close else { return nil }
         name = String(stat[stat.index(after: open)..<close])
         let fields = stat[stat.index(after: close)...].split(separator: " ")

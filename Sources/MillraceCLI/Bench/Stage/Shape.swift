@@ -3,7 +3,7 @@ import Foundation
 import Millrace
 
 /// The shape of a workflow to measure with.
-enum Shape: ExpressibleByArgument, Sendable {
+package enum Shape: ExpressibleByArgument, Sendable {
     /// One step.
     case single
     /// A row of steps, each needing the one before.
@@ -15,7 +15,7 @@ enum Shape: ExpressibleByArgument, Sendable {
     /// A definition file, or a recorded run in WfFormat.
     case file(String)
 
-    init?(argument: String) {
+    package init?(argument: String) {
         let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
         let size = parts.count > 1 ? Int(parts[1]).flatMap { 1...1_000_000 ~= $0 ? $0 : nil } : nil
         switch (parts[0], size, parts.count) {
@@ -31,7 +31,7 @@ enum Shape: ExpressibleByArgument, Sendable {
         }
     }
 
-    var name: String {
+    package var name: String {
         switch self {
         case .single: "single"
         case .chain(let length): "chain:\(length)"
@@ -67,7 +67,7 @@ enum Shape: ExpressibleByArgument, Sendable {
     }
 
     /// The needs of each step; of what is in no file.
-    var needs: [[Int]] {
+    package var needs: [[Int]] {
         switch self {
         case .single: [[]]
         case .chain(let length): (0..<length).map { $0 == 0 ? [] : [$0 - 1] }
