@@ -8,6 +8,7 @@
 
 #include "access/parallel.h"
 #include "dispatcher.h"
+#include "fault.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "storage/proc.h"
@@ -25,8 +26,10 @@ may_change(void)
 void
 millrace_dispatcher_push_steps(const ReadyStep *steps, int count)
 {
-	if (may_change())
-		millrace_pending_push(steps, count);
+	if (!may_change())
+		return;
+	millrace_pending_push(steps, count);
+	MILLRACE_FAULT("pushed");
 }
 
 void

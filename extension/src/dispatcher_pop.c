@@ -6,6 +6,7 @@
 
 #include "access/parallel.h"
 #include "dispatcher.h"
+#include "fault.h"
 #include "lib/binaryheap.h"
 #include "millrace.h"
 #include "miscadmin.h"
@@ -219,6 +220,7 @@ millrace_dispatcher_pop_steps(const PopRequest *request, ReadyStep *popped, bool
 	}
 	LWLockRelease(Dispatcher->lock);
 
+	MILLRACE_FAULT("popped");
 	if (keeper)
 		SetLatch(keeper);
 	binaryheap_free(heads);

@@ -17,6 +17,7 @@
 
 #include "dispatcher_refill.h"
 #include "executor/spi.h"
+#include "fault.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
@@ -251,6 +252,7 @@ millrace_refill_push(const ReadyStep *steps, int count)
 		LWLockRelease(Dispatcher->lock);
 		if (waker)
 			SetLatch(waker);
+		MILLRACE_FAULT("refill");
 		if (!go_on || count == 0)
 			break;
 	}

@@ -9,6 +9,7 @@
 
 #include <limits.h>
 
+#include "fault.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -50,7 +51,7 @@ define_intervals(void)
 	DefineCustomIntVariable("millrace.wake_interval",
 							"Least time between two notifications of a database's waker.",
 							"The first one after silence is sent at once.",
-							&millrace_wake_interval, 2, 0, 60000,
+							&millrace_wake_interval, 1, 0, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("millrace.keeper_interval",
 							"Longest time between two looks of the keeper.",
@@ -104,6 +105,24 @@ define_engine_settings(void)
 							PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 }
 
+static bool
+check_fault(char **value, void **extra, GucSource source)
+{
+	const char *action = strchr(*value, ':');
+
+	return **value == '\0' || (action && (strcmp(action, ":stop") == 0 || strcmp(action, ":error") == 0));
+}
+
+static void
+define_developer_settings(void)
+{
+	DefineCustomStringVariable("millrace.fault",
+							   "Makes processes stop or fail at a place in the code.",
+							   "For tests of Millrace itself: \"place:stop\" or \"place:error\".",
+							   &millrace_fault_setting, "",
+							   PGC_SUSET, GUC_NOT_IN_SAMPLE | GUC_NO_SHOW_ALL, check_fault, NULL, NULL);
+}
+
 void
 millrace_guc_define(void)
 {
@@ -111,5 +130,6 @@ millrace_guc_define(void)
 		define_shared_memory_sizes();
 	define_intervals();
 	define_engine_settings();
+	define_developer_settings();
 	MarkGUCPrefixReserved("millrace");
 }

@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "dispatcher.h"
+#include "fault.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "storage/proc.h"
@@ -217,6 +218,7 @@ at_commit(void)
 	Signals		signals = {0};
 	Database   *database;
 
+	MILLRACE_FAULT("publish");
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
 	if (database)
@@ -245,6 +247,7 @@ at_rollback(int level)
 	Signals		signals = {0};
 	Database   *database;
 
+	MILLRACE_FAULT("rollback");
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
 	if (database)
@@ -262,6 +265,7 @@ at_prepare(void)
 	Signals		signals = {0};
 	Database   *database;
 
+	MILLRACE_FAULT("prepared");
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
 	if (database)

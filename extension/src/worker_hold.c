@@ -13,6 +13,7 @@
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "fault.h"
 #include "miscadmin.h"
 #include "pending.h"
 #include "pgstat.h"
@@ -184,6 +185,7 @@ want_sweep(void)
 	Latch	   *waker = NULL;
 	bool		attach = false;
 
+	MILLRACE_FAULT("commit_prepared");
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
 	if (database && database->prepared)

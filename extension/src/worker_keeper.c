@@ -12,6 +12,7 @@
 #include "commands/extension.h"
 #include "dispatcher_refill.h"
 #include "executor/spi.h"
+#include "fault.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -112,6 +113,7 @@ refill(Database *database)
 		if (!millrace_worker_run("refilling the dispatcher", read_batch, &reading))
 			return false;
 	}
+	MILLRACE_FAULT("refilled");
 	millrace_refill_end(database);
 	return true;
 }

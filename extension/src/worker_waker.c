@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "executor/spi.h"
+#include "fault.h"
 #include "guc.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -92,6 +93,16 @@ rest(const Database *database)
 	}
 }
 
+/* One that ended before may have taken flags and told nobody. */
+static void
+take_over(Database *database)
+{
+	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
+	database->wake_all = true;
+	database->wake_readers = true;
+	LWLockRelease(Dispatcher->lock);
+}
+
 void
 millrace_waker_main(Datum argument)
 {
@@ -99,6 +110,7 @@ millrace_waker_main(Datum argument)
 	Wakes		wakes = {.queue_ids = palloc(sizeof(int32) * (KEYS->capacity + MAX_WAKE_QUEUES))};
 
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	take_over(database);
 	for (;;)
 	{
 		millrace_worker_leave_if_held(database);
@@ -109,6 +121,7 @@ millrace_waker_main(Datum argument)
 			millrace_worker_sleep(-1);
 		else
 		{
+			MILLRACE_FAULT("wake");
 			(void) millrace_worker_run("waking", notify, &wakes);
 			rest(database);
 		}

@@ -9,14 +9,20 @@ CREATE OR REPLACE FUNCTION millrace_internal.ready_batch(after_run bigint,
     OUT last_run bigint, OUT run_ids bigint[], OUT step_nos integer[], OUT queue_ids integer[], OUT handler_ids integer[],
     OUT priorities smallint[], OUT tenant_ids integer[], OUT ranks real[])
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_nestloop = off AS $$
 DECLARE
-    alive bigint[];
-    close boolean;
+    alive        bigint[];
+    of_runs      smallint[];
+    their_owners integer[];
+    close        boolean;
 BEGIN
-    alive := ARRAY(SELECT r.run_id FROM millrace_internal.run r WHERE r.finished_at IS NULL AND r.run_id > after_run ORDER BY r.run_id LIMIT 1000);
+    SELECT array_agg(r.run_id), array_agg(r.priority), array_agg(r.tenant_id) INTO alive, of_runs, their_owners
+    FROM (SELECT r.run_id, r.priority, r.tenant_id FROM millrace_internal.run r
+          WHERE r.finished_at IS NULL AND r.run_id > after_run ORDER BY r.run_id LIMIT 1000) r;
     last_run := alive[cardinality(alive)];
     close := (last_run - alive[1]) / 256 < 4 * cardinality(alive);
+    -- by key where it says OFFSET 0, by hash elsewhere
     WITH s AS MATERIALIZED (
         SELECT s.run_id, s.step_no, s.version_id, s.def_no FROM millrace_internal.step s
         WHERE close AND s.run_id BETWEEN alive[1] AND last_run AND s.state = 2
@@ -25,16 +31,16 @@ BEGIN
         CROSS JOIN LATERAL (SELECT * FROM millrace_internal.step s WHERE s.run_id = a.run_id AND s.state = 2 OFFSET 0) s
         WHERE NOT close),
     d AS MATERIALIZED (
-        SELECT d.version_id, d.def_no, d.queue_id, d.handler_id, d.priority, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank
+        SELECT d.*, millrace_internal.rank_of(d.version_id, d.def_no, d.defined_rank) AS rank
         FROM (SELECT DISTINCT s.version_id, s.def_no FROM s) n
-        JOIN millrace_internal.step_definition d ON d.version_id = n.version_id AND d.def_no = n.def_no)
+        CROSS JOIN LATERAL (SELECT d.version_id, d.def_no, d.queue_id, d.handler_id, d.priority, d.rank AS defined_rank
+                            FROM millrace_internal.step_definition d WHERE d.version_id = n.version_id AND d.def_no = n.def_no OFFSET 0) d)
     SELECT array_agg(o.run_id), array_agg(o.step_no), array_agg(o.queue_id), array_agg(o.handler_id),
            array_agg(o.priority), array_agg(o.tenant_id), array_agg(o.rank)
     INTO run_ids, step_nos, queue_ids, handler_ids, priorities, tenant_ids, ranks
     FROM (SELECT s.run_id, s.step_no, d.queue_id, d.handler_id, millrace_internal.effective_priority(r.priority, d.priority) AS priority, r.tenant_id, d.rank
           FROM s JOIN d USING (version_id, def_no)
-          JOIN (SELECT r.run_id, r.priority, r.tenant_id FROM millrace_internal.run r
-                WHERE r.finished_at IS NULL AND r.run_id BETWEEN alive[1] AND last_run) r USING (run_id)
+          JOIN unnest(alive, of_runs, their_owners) r (run_id, priority, tenant_id) USING (run_id)
           ORDER BY s.run_id, d.rank DESC, s.step_no) o;
 END $$;
 COMMENT ON FUNCTION millrace_internal.ready_batch(bigint) IS

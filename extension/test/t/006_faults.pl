@@ -1,0 +1,246 @@
+# A process that fails, is ended or is killed at the worst moments: no step is lost, and none is handed out twice.
+#
+# millrace.fault stops a process at a place in the code. Then it is killed (and the server goes through crash recovery),
+# ended, or let go on. docs/dispatcher.md lists the places and says why each of them is harmless.
+use strict;
+use warnings FATAL => 'all';
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Millrace;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $server = create_server('faults', 'dispatcher');
+$server->append_conf('postgresql.conf', "max_prepared_transactions = 4\nmillrace.dispatcher_entries = 1024");
+$server->start;
+install_workflow($server);
+$server->safe_psql('postgres', q(select millrace.define_workflow('{"workflow": "one", "steps": [{"key": "a", "handler": "noop"}]}')));
+
+sub ask
+{
+	my ($query) = @_;
+	return $server->safe_psql('postgres', $query);
+}
+
+# Whatever lost its agent, this one takes over.
+my $agent = ask(q(select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 h')));
+
+sub is_stopped
+{
+	my ($pid) = @_;
+	return `ps -o stat= -p $pid` =~ /^T/;
+}
+
+sub await
+{
+	my ($what, $condition) = @_;
+	for my $try (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		select undef, undef, undef, 0.01;
+	}
+	die "waited in vain until $what";
+}
+
+# What happens to a process that has stopped. It has to be gone, or to have gone on, when this returns.
+my %end = (
+	kill => sub {
+		my ($pid) = @_;
+		kill 'KILL', $pid;
+		await_recovery($server, $pid);
+	},
+	terminate => sub {
+		my ($pid) = @_;
+		kill 'TERM', $pid;
+		kill 'CONT', $pid;
+		await('the process has ended', sub { !kill 0, $pid });
+	},
+	# the keeper reads its settings when it rests, and may stop again before
+	continue => sub {
+		my ($pid) = @_;
+		await('the keeper has come to an end', sub { kill 'CONT', $pid; ask('select state from millrace.dispatcher') eq 'warm' });
+	});
+
+# What must hold after every accident: all that is ready is worked off, each step once, and the dispatcher is empty.
+sub check
+{
+	my ($title) = @_;
+	ok($server->poll_query_until('postgres', q(select state = 'warm' from millrace.dispatcher)), "$title: the dispatcher is filled");
+	ok(settle($server, $agent), "$title: all is worked off");
+	is(ask(q(select count(*) from millrace.runs where state <> 'completed')), '0', "$title: every run is completed");
+	is(ask(q(select count(*) - count(distinct (run_id, step_no)) from millrace.events where kind = 'step_completed')),
+		'0', "$title: no step twice");
+	ok($server->poll_query_until('postgres', q(select popped = 0 and depth = 0 and entries_used = 0 from millrace.dispatcher)),
+		"$title: nothing is left in memory");
+	return;
+}
+
+# Runs a session up to where it stops, does to it what is to be done, and checks. `ready` is what the tables must show
+# then: what was committed, and nothing else.
+sub accident
+{
+	my ($title, $place, $how, @statements) = @_;
+	my @runs = submit($server, 2);
+	my $other = ask(q(select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 s')));
+	my $session = $server->background_psql('postgres', on_error_stop => 0);
+	my $pid = $session->query_safe('select pg_backend_pid()');
+	$session->query_safe("set millrace.fault = '$place:stop'") if $place;
+	s/AGENT/$other/ for @statements;
+	if ($place)
+	{
+		$session->query_until(qr/begun/, join("\n", '\echo begun', map { "$_;" } @statements) . "\n");
+		await("$title stops", sub { is_stopped($pid) });
+	}
+	else
+	{
+		$session->query_safe($_) for @statements;
+	}
+	$end{$how}->($pid);
+	$session->{run}->kill_kill;
+	return;
+}
+
+my $runs = q(select count(*) from millrace.runs);
+my @claim = ('select count(*) from millrace.claim(AGENT, 10)');
+my @submit = (q(select millrace.submit('fan')));
+
+for my $how ('kill', 'terminate')
+{
+	my $before = ask($runs);
+
+	accident("push noted, $how", 'pushed', $how, @submit);
+	is(ask($runs), $before + 2, "push noted, $how: what was not committed has never been");
+	check("push noted, $how");
+
+	accident("committed, not published, $how", 'publish', $how, @submit);
+	is(ask($runs), $before + 5, "committed, not published, $how: the run is there");
+	check("committed, not published, $how");
+
+	accident("popped, $how", 'popped', $how, @claim);
+	check("popped, $how");
+
+	accident("claimed, not committed, $how", undef, $how, 'begin', @claim);
+	check("claimed, not committed, $how");
+
+	accident("claim committed, not forgotten, $how", 'publish', $how, @claim);
+	check("claim committed, not forgotten, $how");
+
+	accident("rolling back, $how", 'rollback', $how, 'begin', @submit, @claim, 'rollback');
+	check("rolling back, $how");
+
+	accident("rolling back to a savepoint, $how", 'rollback', $how, 'begin', 'savepoint a', @claim, 'rollback to a', 'commit');
+	check("rolling back to a savepoint, $how");
+
+	accident("prepared, pops not given back, $how", 'prepared', $how, 'begin', @submit, @claim, q(prepare transaction 'p'));
+	is(ask('select gid from pg_prepared_xacts'), 'p', "prepared, $how: the transaction is");
+	ask(q(commit prepared 'p'));
+	check("prepared, $how");
+
+	accident("committed by another, not announced, $how", 'commit_prepared', $how,
+		'begin', @submit, q(prepare transaction 'p'), q(commit prepared 'p'));
+	is(ask('select count(*) from pg_prepared_xacts'), '0', "committed by another, $how: the transaction is");
+	check("committed by another, $how");
+}
+
+# Errors where code may raise them.
+for my $place ('pushed', 'popped')
+{
+	submit($server, 2);
+	my ($status, $output, $error) = $server->psql('postgres',
+		"set millrace.fault = '$place:error'; begin; select millrace.submit('fan'); select * from millrace.claim($agent, 10); commit");
+	like($error, qr/struck at "$place"/, "$place: an error");
+	check("error after $place");
+}
+# An error after the commit has nowhere to go: the server restarts itself.
+submit($server, 2);
+my ($status) = $server->psql('postgres', q(set millrace.fault = 'publish:error'; select millrace.submit('fan')));
+isnt($status, 0, 'an error after the commit is a crash');
+await('the server is back', sub { ($server->psql('postgres', 'select 1'))[0] == 0 });
+check('error after the commit');
+
+# The keeper, during a refill of everything; meanwhile claims are served from the tables.
+sub set_fault
+{
+	my ($fault) = @_;
+	ask("alter system set millrace.fault = '$fault'");
+	ask('select pg_reload_conf()');
+	return;
+}
+
+sub worker
+{
+	my ($name) = @_;
+	return ask("select coalesce(${name}_pid, 0) from millrace.dispatcher");
+}
+
+for my $place ('refill', 'refilled')
+{
+	for my $how ('kill', 'terminate', 'continue')
+	{
+		my $title = "$place, $how";
+		submit($server, 2);
+		ask(q(select millrace.submit_many('one', array_fill(null::jsonb, '{20}'))));
+		set_fault("$place:stop");
+		$server->stop('immediate');
+		$server->start;
+		await("$title: the keeper is there", sub { worker('keeper') });
+		my $keeper = worker('keeper');
+		await("$title: the keeper stops", sub { is_stopped($keeper) });
+		is(ask('select state from millrace.dispatcher'), 'cold', "$title: not filled yet");
+		my @steps = claim($server, $agent, 5);
+		is(scalar @steps, 5, "$title: a claim is served from the tables");
+		my @others = claim($server, $agent, 5);
+		is(scalar @others, 5, "$title: and another one");
+		report($server, $agent, 0, @steps, @others);
+		ask(q(select millrace.submit('fan')));
+		ask('alter system reset millrace.fault');
+		ask('select pg_reload_conf()');
+		$end{$how}->($keeper);
+		check($title);
+	}
+}
+
+# A sweep, and a refill of what had no room, that fail and fail again.
+set_fault('refill:error');
+ask(q(select count(*) from millrace.submit_many('one', array_fill(null::jsonb, '{3000}'))));
+ask('select millrace.sweep()');
+my $served = 0;
+while (my @steps = claim($server, $agent, 100))
+{
+	$served += @steps;
+	report($server, $agent, 0, @steps);
+}
+is($served, 3000, 'a refill that fails: all is served all the same');
+is(ask('select needs_sweep or state = \'cold\' from millrace.dispatcher'), 'f', 'a refill that fails: it is being tried');
+set_fault('');
+check('a refill that failed');
+
+# The waker, with the flags taken and nobody told; its successor tells everybody.
+for my $how ('kill', 'terminate')
+{
+	is(scalar claim($server, $agent, 1), 0, "wake, $how: nothing to do, and room for more");
+	set_fault('wake:stop');
+	my $waker = worker('waker');
+	submit($server, 1);
+	await('the waker stops', sub { is_stopped($waker) });
+	ask('alter system reset millrace.fault');
+	my $listener = $server->background_psql('postgres', on_error_stop => 0);
+	ask('select pg_reload_conf()');
+	if ($how eq 'terminate')
+	{
+		my $queue = ask(q(select queue_id from millrace_internal.queue where name = 'default'));
+		$listener->query_safe("listen millrace_queue_$queue");
+		$end{$how}->($waker);
+		await('the next waker has told', sub { $listener->query('select 1') =~ /millrace_queue/ });
+		pass('wake, terminate: the next waker tells');
+	}
+	else
+	{
+		$end{$how}->($waker);
+	}
+	$listener->{run}->kill_kill;
+	check("wake, $how");
+}
+
+$server->stop;
+done_testing();
