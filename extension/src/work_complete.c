@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "work_answer.h"
 
 PG_FUNCTION_INFO_V1(millrace_work_complete);
 
@@ -180,31 +181,6 @@ compare_bigints(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
-/* The answer is a row of arrays; an empty one is null, as SQL's own aggregates have it. */
-#define ANSWER_COLUMNS 19
-
-typedef struct Answer
-{
-	int			count;
-	Datum		values[ANSWER_COLUMNS];
-	bool		nulls[ANSWER_COLUMNS];
-} Answer;
-
-#define GATHER(answer, n, type, make, expression) \
-	do { \
-		type	   *gathered = palloc(sizeof(type) * Max(n, 1)); \
-		for (int i = 0; i < (n); i++) \
-			gathered[i] = (expression); \
-		add_array(answer, n, make(gathered, n)); \
-	} while (0)
-
-static void
-add_array(Answer *answer, int count, Datum array)
-{
-	answer->nulls[answer->count] = count == 0;
-	answer->values[answer->count++] = array;
-}
-
 static void
 answer_receipts(Answer *answer, Outcome *outcome)
 {
@@ -221,17 +197,8 @@ answer_receipts(Answer *answer, Outcome *outcome)
 		}
 		n[kept]++;
 	}
-	add_array(answer, kept + 1, millrace_arguments_bigint_array(outcome->receipts, kept + 1));
-	add_array(answer, kept + 1, millrace_arguments_int_array(n, kept + 1));
-}
-
-static void
-answer_started(Answer *answer, const Started *started, int count)
-{
-	GATHER(answer, count, int64, millrace_arguments_bigint_array, started[i].run_id);
-	GATHER(answer, count, int32, millrace_arguments_int_array, started[i].step_no);
-	GATHER(answer, count, int32, millrace_arguments_int_array, started[i].token);
-	GATHER(answer, count, int32, millrace_arguments_int_array, started[i].attempt);
+	millrace_answer_add(answer, kept + 1, millrace_arguments_bigint_array(outcome->receipts, kept + 1));
+	millrace_answer_add(answer, kept + 1, millrace_arguments_int_array(n, kept + 1));
 }
 
 static void
@@ -260,14 +227,9 @@ millrace_work_complete(PG_FUNCTION_ARGS)
 	Completion *completions;
 	Started    *started;
 	Hit		   *ready;
-	TupleDesc	columns;
 	int			count;
 	int			started_count;
 	int			ready_count;
-
-	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "work_complete returns a record");
-	columns = BlessTupleDesc(columns);
 
 	millrace_call_begin(&call, PG_GETARG_INT16(0), !PG_ARGISNULL(11), PG_ARGISNULL(11) ? 0 : PG_GETARG_TIMESTAMPTZ(11));
 	completions = read_completions(fcinfo, &call, &count);
@@ -292,15 +254,14 @@ millrace_work_complete(PG_FUNCTION_ARGS)
 	}
 	millrace_call_end(&call);
 
-	add_array(&answer, outcome.applied_count, millrace_arguments_int_array(outcome.applied, outcome.applied_count));
+	millrace_answer_add(&answer, outcome.applied_count, millrace_arguments_int_array(outcome.applied, outcome.applied_count));
 	GATHER(&answer, outcome.hits.count, int64, millrace_arguments_bigint_array, outcome.hits.hits[i].run_id);
 	GATHER(&answer, outcome.hits.count, int32, millrace_arguments_int_array, outcome.hits.hits[i].def_no);
 	GATHER(&answer, outcome.hits.count, int32, millrace_arguments_int_array, outcome.hits.hits[i].n);
 	GATHER(&answer, outcome.ended_count, int64, millrace_arguments_bigint_array, outcome.ended[i].run_id);
 	GATHER(&answer, outcome.ended_count, int32, millrace_arguments_int_array, outcome.ended[i].closing);
 	answer_receipts(&answer, &outcome);
-	answer_started(&answer, started, started_count);
+	millrace_answer_started(&answer, started, started_count);
 	answer_ready(&answer, ready, ready_count);
-	Assert(answer.count == columns->natts);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(columns, answer.values, answer.nulls)));
+	return millrace_answer_row(&answer, fcinfo);
 }

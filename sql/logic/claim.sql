@@ -18,21 +18,23 @@ BEGIN
     started := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids, free.rooms, claim.max_steps);
     RETURN QUERY
     SELECT w.run_id, w.step_no, w.token, w.attempt, w.workflow, w.key, w.handler, w.settings, w.input, w.timeout, w.element, w.trace
-    FROM millrace_internal.hand_out(0::smallint, agent, receipt, started.run_ids, started.step_nos, started.tokens, started.attempts, claim.max_bytes) w;
+    FROM millrace_internal.hand_out(0::smallint, agent, receipt, started.run_ids, started.step_nos, started.tokens, started.attempts,
+                                    started.versions, started.traces, claim.max_bytes) w;
 END $$;
 COMMENT ON FUNCTION millrace.claim(integer, integer, jsonb, integer) IS
 'Hands an agent up to max_steps ready steps that its queues, handlers and free capacity allow, in order of priority, fair share between tenants, age of run, rank.
 Durable once the transaction has committed: start no handler before. Errors: MR001, MR021 unknown agent, MR023 handler it is not registered for, MR043 isolation.
 Tables changed: step, event, receipt, ready (plain tier). Locks: step rows, SKIP LOCKED.';
 
--- The rows of started steps and their receipt. What exceeds max_bytes is given back; what has no input fails.
+-- The rows of started steps and their receipt. versions may be null, or fewer: the steps are then looked up. What exceeds max_bytes is given back; what has no input fails.
 CREATE OR REPLACE FUNCTION millrace_internal.hand_out(in_shard smallint, agent millrace_internal.agent, in_receipt_no bigint,
-    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], max_bytes integer)
+    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[], max_bytes integer)
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
                settings jsonb, input jsonb, timeout double precision, element integer, trace text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    measured       record;
     w              record;
     bytes          bigint := 0;
     first_row      boolean := true;
@@ -48,7 +50,15 @@ BEGIN
     IF run_ids IS NULL OR cardinality(run_ids) = 0 THEN
         RETURN;
     END IF;
-    FOR w IN SELECT * FROM millrace_internal.work_rows(in_shard, run_ids, step_nos, tokens, attempts) LOOP
+    IF cardinality(versions) = cardinality(run_ids) THEN
+        measured := millrace_internal.work_measure(versions, step_nos);
+        IF NOT measured.takes_input AND measured.bytes <= max_bytes THEN
+            PERFORM millrace_internal.receipt_write(in_shard, agent.agent_id, in_receipt_no, run_ids, step_nos, tokens, measured.timeout);
+            RETURN QUERY SELECT * FROM millrace_internal.work_rows(run_ids, step_nos, tokens, attempts, versions, traces);
+            RETURN;
+        END IF;
+    END IF;
+    FOR w IN SELECT * FROM millrace_internal.work_rows_with_input(in_shard, run_ids, step_nos, tokens, attempts) LOOP
         shortest := least(shortest, w.timeout);
         IF w.problem IS NOT NULL THEN
             broken_runs := broken_runs || w.run_id; broken_steps := broken_steps || w.step_no;
@@ -76,7 +86,7 @@ BEGIN
         PERFORM millrace_internal.fail_broken(in_shard, agent.agent_id, broken_runs, broken_steps, broken_tokens, broken_reasons);
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.hand_out(smallint, millrace_internal.agent, bigint, bigint[], integer[], integer[], integer[], integer) IS
+COMMENT ON FUNCTION millrace_internal.hand_out(smallint, millrace_internal.agent, bigint, bigint[], integer[], integer[], integer[], integer[], text[], integer) IS
 'What an agent reads of the steps it was given, and their receipt. Tables changed: receipt; step, event for what is given back or fails.';
 
 -- Steps without an input fail as they are handed out. This comes last in a call that holds other rows, and so may not wait

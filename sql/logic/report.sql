@@ -9,7 +9,8 @@ CREATE OR REPLACE FUNCTION millrace_internal.decide(
     in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[],
     outputs jsonb[], errors text[], elapsed double precision[],
     in_receipt_no bigint DEFAULT NULL, in_queues integer[] DEFAULT NULL, in_handlers integer[] DEFAULT NULL, rooms integer[] DEFAULT NULL, max_start integer DEFAULT 0,
-    OUT applied integer[], OUT started_runs bigint[], OUT started_steps integer[], OUT started_tokens integer[], OUT started_attempts integer[])
+    OUT applied integer[], OUT started_runs bigint[], OUT started_steps integer[], OUT started_tokens integer[], OUT started_attempts integer[],
+    OUT started_versions integer[], OUT started_traces text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     own           record;
@@ -25,6 +26,7 @@ BEGIN
                                                in_receipt_no, in_queues, in_handlers, rooms, max_start, (SELECT frozen_at FROM millrace_internal.frozen_clock));
         started_runs := own.started_runs; started_steps := own.started_steps;
         started_tokens := own.started_tokens; started_attempts := own.started_attempts;
+        started_versions := own.started_versions; started_traces := own.started_traces;
         IF own.ready_runs IS NOT NULL THEN
             PERFORM millrace_internal.sink_push(in_shard, own.ready_runs, own.ready_steps, own.ready_queues, own.ready_handlers,
                                                 own.ready_priorities, own.ready_tenants, own.ready_ranks);
@@ -265,6 +267,8 @@ DECLARE
     handed_steps integer[];
     handed_tokens integer[];
     handed_attempts integer[];
+    handed_versions integer[];  -- of those that were started in C
+    handed_traces text[];
     done     record;
     more     record;
 BEGIN
@@ -291,6 +295,7 @@ BEGIN
         FROM millrace_internal.report_answers(agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.problems, done.applied) a;
         handed_runs := done.started_runs; handed_steps := done.started_steps;
         handed_tokens := done.started_tokens; handed_attempts := done.started_attempts;
+        handed_versions := done.started_versions; handed_traces := done.started_traces;
     END IF;
     more := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids,
         millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, handed_runs, handed_steps),
@@ -298,7 +303,8 @@ BEGIN
     RETURN QUERY
     SELECT 'started', NULL::text, NULL::text, w.*
     FROM millrace_internal.hand_out(0::smallint, agent, receipt, handed_runs || more.run_ids, handed_steps || more.step_nos,
-                                    handed_tokens || more.tokens, handed_attempts || more.attempts, report.max_bytes) w;
+                                    handed_tokens || more.tokens, handed_attempts || more.attempts,
+                                    handed_versions || more.versions, handed_traces || more.traces, report.max_bytes) w;
 END $$;
 COMMENT ON FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
 'Reports outcomes of steps, answers each in order (applied, stale, unknown, rejected), and starts up to max_steps further ones: dependents handed over, then others.

@@ -17,8 +17,32 @@ CREATE OR REPLACE FUNCTION millrace_internal.work_complete(
     OUT applied integer[], OUT left_runs bigint[], OUT left_defs integer[], OUT left_n integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT settled_receipts bigint[], OUT settled_n integer[],
     OUT started_runs bigint[], OUT started_steps integer[], OUT started_tokens integer[], OUT started_attempts integer[],
+    OUT started_versions integer[], OUT started_traces text[],
     OUT ready_runs bigint[], OUT ready_steps integer[], OUT ready_queues integer[], OUT ready_handlers integer[],
     OUT ready_priorities smallint[], OUT ready_tenants integer[], OUT ready_ranks real[])
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_complete';
 COMMENT ON FUNCTION millrace_internal.work_complete(smallint, integer, bigint[], integer[], integer[], double precision[], bigint, integer[], integer[], integer[], integer, timestamptz) IS
 'Completes running steps, where token and agent are still theirs, and decides what follows.';
+
+-- Candidates of the sink that are ready still are handed to an agent: ready to running, attempt and token grow.
+-- Returns:   what was started, in the order of the candidates; held_*: what another call holds, for the sink to have back
+-- Locks: step rows, those that are held are passed over. Tables changed: step, event.
+CREATE OR REPLACE FUNCTION millrace_internal.work_start(
+    in_shard smallint, in_agent_id integer, in_receipt_no bigint, run_ids bigint[], step_nos integer[], frozen timestamptz,
+    OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[],
+    OUT versions integer[], OUT traces text[], OUT held_runs bigint[], OUT held_steps integer[])
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_start';
+COMMENT ON FUNCTION millrace_internal.work_start(smallint, integer, bigint, bigint[], integer[], timestamptz) IS 'Hands ready steps to an agent.';
+
+-- Returns: whether one of these steps takes an input; the bytes of all their settings; the shortest timeout in seconds
+CREATE OR REPLACE FUNCTION millrace_internal.work_measure(versions integer[], step_nos integer[],
+    OUT takes_input boolean, OUT bytes bigint, OUT timeout double precision)
+LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'millrace_work_measure';
+COMMENT ON FUNCTION millrace_internal.work_measure(integer[], integer[]) IS 'What a hand-out must know of its steps before it answers.';
+
+-- The columns of millrace.claim, for steps without input.
+CREATE OR REPLACE FUNCTION millrace_internal.work_rows(run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[])
+RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 500 AS 'MODULE_PATHNAME', 'millrace_work_rows';
+COMMENT ON FUNCTION millrace_internal.work_rows(bigint[], integer[], integer[], integer[], integer[], text[]) IS 'What an agent needs to know to run these steps.';
