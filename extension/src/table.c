@@ -184,6 +184,7 @@ millrace_leaf_find(Leaf *leaf, int key_count, const Datum *keys)
 					type == INT8OID ? F_INT8EQ : type == INT4OID ? F_INT4EQ : F_INT2EQ, keys[i]);
 	}
 	index_rescan(leaf->scan, scan_keys, key_count, NULL, 0);
+	leaf->locked = false;
 	if (!index_getnext_slot(leaf->scan, ForwardScanDirection, leaf->found))
 		return false;
 	slot_getallattrs(leaf->found);
@@ -209,6 +210,7 @@ millrace_leaf_find_run(Leaf *leaf, int64 run_id, int16 shard)
 bool
 millrace_leaf_fetch(Leaf *leaf, ItemPointer place)
 {
+	leaf->locked = false;
 	if (!table_tuple_fetch_row_version(leaf->relation, place, GetActiveSnapshot(), leaf->found))
 		return false;
 	slot_getallattrs(leaf->found);
@@ -267,6 +269,7 @@ catch_up(Leaf *leaf, bool wait)
 	{
 		case TM_Ok:
 			slot_getallattrs(leaf->found);
+			leaf->locked = true;
 			return ROW_CHANGED;
 		case TM_WouldBlock:
 			return ROW_HELD;
@@ -288,15 +291,15 @@ millrace_leaf_update(Leaf *leaf, bool wait)
 #define INDEXES_WANTED indexes
 #endif
 
+	/* "being modified" is also what a row is that this transaction has locked: then there is nobody to wait for */
 	switch (table_tuple_update(leaf->relation, &leaf->found->tts_tid, leaf->row, GetCurrentCommandId(true),
-							   GetActiveSnapshot(), InvalidSnapshot, wait, &failure, &lock, &indexes))
+							   GetActiveSnapshot(), InvalidSnapshot, wait || leaf->locked, &failure, &lock, &indexes))
 	{
 		case TM_Ok:
 			if (INDEXES_WANTED)
 				insert_into_indexes(leaf);
 			return ROW_WRITTEN;
 		case TM_BeingModified:
-			return ROW_HELD;
 		case TM_Updated:
 			return catch_up(leaf, wait);
 		default:

@@ -63,6 +63,7 @@ typedef struct Leaf
 	ResultRelInfo *result;
 	IndexScanDesc scan;			/* of the primary key, once something was looked up */
 	TupleTableSlot *found;		/* the row that was looked up last */
+	bool		locked;			/* by this call, which caught up with another */
 	TupleTableSlot *row;		/* a row to write */
 } Leaf;
 
