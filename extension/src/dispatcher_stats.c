@@ -118,6 +118,18 @@ memory_bytes(void)
 		millrace_pool_size(TENANTS->capacity, sizeof(Tenant)) + millrace_pool_size(ENTRIES->capacity, sizeof(Entry));
 }
 
+/* Those that have workers, or whose workers find no slot. */
+static int
+count_databases(void)
+{
+	int			count = 0;
+
+	for (int i = 0; i < MAX_DATABASES; i++)
+		count += OidIsValid(Dispatcher->databases[i].oid) &&
+			(Dispatcher->databases[i].installed || Dispatcher->databases[i].attach_wanted);
+	return count;
+}
+
 static Datum
 pid_or_null(const WorkerSlot *worker, bool *is_null)
 {
@@ -129,11 +141,12 @@ Datum
 millrace_dispatcher_account(PG_FUNCTION_ARGS)
 {
 	TupleDesc	type;
-	Datum		values[18] = {0};
-	bool		nulls[18] = {false};
+	Datum		values[19] = {0};
+	bool		nulls[19] = {false};
 	Database	database = {0};
 	Totals		totals;
 	uint32		entries;
+	int			databases;
 	const Database *found;
 	int			n = 0;
 
@@ -154,6 +167,7 @@ millrace_dispatcher_account(PG_FUNCTION_ARGS)
 		database = *found;
 	totals = add_up();
 	entries = ENTRIES->used;
+	databases = count_databases();
 	LWLockRelease(Dispatcher->lock);
 
 	values[n++] = CStringGetTextDatum(database.warm ? "warm" : "cold");
@@ -172,6 +186,7 @@ millrace_dispatcher_account(PG_FUNCTION_ARGS)
 	values[n++] = Int32GetDatum(entries);
 	values[n++] = Int32GetDatum(ENTRIES->capacity);
 	values[n++] = Int64GetDatum(memory_bytes());
+	values[n++] = Int32GetDatum(databases);
 	values[n] = pid_or_null(&database.waker, &nulls[n]);
 	n++;
 	values[n] = pid_or_null(&database.keeper, &nulls[n]);

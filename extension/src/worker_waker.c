@@ -32,22 +32,49 @@ typedef struct Wakes
 	bool		readers;
 } Wakes;
 
+/* What lives in a copy of the database wakes nobody, until it is adopted. What is at home stays so. */
+static bool
+is_home(void)
+{
+	static bool home = false;
+	bool		is_null;
+
+	if (home)
+		return true;
+	if (SPI_execute("SELECT millrace_internal.is_home()", true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not tell whether the database is at home");
+	home = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &is_null));
+	return home;
+}
+
+/*
+ * Those of the queues that a registered listener serves: a notification that
+ * nobody hears still costs every listener of the cluster. What the SQL function
+ * wake() does on the plain tier, as one plan: each agent waits for this.
+ */
 static void
 notify_agents(const Wakes *wakes)
 {
 	static SPIPlanPtr plan = NULL;
 	Datum		queue_ids = millrace_arguments_int_array(wakes->queue_ids, wakes->count);
 
+	if (!is_home())
+		return;
 	if (plan == NULL)
 	{
 		Oid			types[] = {INT4ARRAYOID};
-		SPIPlanPtr	prepared = SPI_prepare("SELECT millrace_internal.wake($1) WHERE millrace_internal.is_home()",
+		SPIPlanPtr	prepared = SPI_prepare("SELECT millrace_internal.queue_channel(q) FROM unnest($1) q WHERE EXISTS ("
+										   "SELECT FROM millrace_internal.agent a WHERE a.listening AND q = ANY (a.queues) AND a.lease_expires_at >"
+										   " coalesce((SELECT f.frozen_at FROM millrace_internal.frozen_clock f), clock_timestamp()))",
 										   lengthof(types), types);
 
 		SPI_keepplan(prepared);
 		plan = prepared;
 	}
-	(void) SPI_execute_plan(plan, &queue_ids, NULL, false, 0);
+	if (SPI_execute_plan(plan, &queue_ids, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not find the agents to wake");
+	for (uint64 i = 0; i < SPI_processed; i++)
+		Async_Notify(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1), "");
 }
 
 /* Unconditionally: somebody has asked for it. */

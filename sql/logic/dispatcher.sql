@@ -122,11 +122,11 @@ COMMENT ON FUNCTION millrace_internal.dispatcher_stats() IS
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_state(
     OUT state text, OUT depth bigint, OUT popped bigint, OUT watermarks bigint, OUT overflowed boolean, OUT needs_sweep boolean,
     OUT hits bigint, OUT misses bigint, OUT stale bigint, OUT dropped bigint, OUT refills bigint, OUT sweeps bigint, OUT wakes bigint,
-    OUT entries_used int, OUT entries_max int, OUT memory_bytes bigint, OUT waker_pid int, OUT keeper_pid int)
+    OUT entries_used int, OUT entries_max int, OUT memory_bytes bigint, OUT databases int, OUT waker_pid int, OUT keeper_pid int)
 RETURNS record LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'millrace_dispatcher_account';
 COMMENT ON FUNCTION millrace_internal.dispatcher_state() IS
-'The dispatcher of this database as a whole. state: absent (no dispatcher here), cold or warm; entries_* and memory_bytes are the server''s.';
+'The dispatcher of this database as a whole. state: absent (no dispatcher here), cold or warm; entries_*, memory_bytes and databases (that have workers, or should have) are the server''s.';
 
 -- ---------------------------------------------------------------- the background workers
 

@@ -56,7 +56,7 @@ COMMENT ON VIEW millrace.agents IS 'Registered agents, until a day after their l
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_status()
 RETURNS TABLE (tier text, state text, depth bigint, popped bigint, watermarks bigint, overflowed boolean, needs_sweep boolean,
                hits bigint, misses bigint, stale bigint, dropped bigint, refills bigint, sweeps bigint, wakes bigint,
-               entries_used integer, entries_max integer, memory_bytes bigint, waker_pid integer, keeper_pid integer)
+               entries_used integer, entries_max integer, memory_bytes bigint, databases integer, waker_pid integer, keeper_pid integer)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT CASE WHEN millrace_internal.dispatcher_attached() THEN 'dispatcher' ELSE 'plain' END, d.*
     FROM millrace_internal.dispatcher_state() d

@@ -14,6 +14,10 @@ public struct ServerFacts: Sendable, Hashable, Encodable {
     public var dispatcherState: String?
     public var wakerProcessId: Int?
     public var keeperProcessId: Int?
+    /// Databases of the server that have workers of the dispatcher, or should have; nil where the role may not see it.
+    public var servedDatabases: Int?
+    /// The setting `max_worker_processes`.
+    public var workerSlots: Int
     /// Whether workers and agents may work here; nil where nothing has been used yet, or the role may not see it.
     public var isHome: Bool?
     /// How far the engine's clock is from the server's, in seconds; nil where the role may not see it.
@@ -32,7 +36,7 @@ extension Client {
                            and pg_catalog.pg_has_role(r.oid, 'usage') order by 1),
                    current_setting('fsync')::bool, current_setting('synchronous_commit'),
                    current_setting('full_page_writes')::bool, extract(epoch from clock_timestamp())::float8,
-                   pg_catalog.pg_is_in_recovery()
+                   pg_catalog.pg_is_in_recovery(), current_setting('max_worker_processes')::bigint
             """
         var facts = try await row(sql) { row throws(PostgresError) in
             ServerFacts(
@@ -42,6 +46,7 @@ extension Client {
                 fsync: try row.bool(3),
                 synchronousCommit: try row.string(4),
                 fullPageWrites: try row.bool(5),
+                workerSlots: Int(try row.int64(8)),
                 serverTime: try row.double(6),
                 isInRecovery: try row.bool(7)
             )
@@ -52,6 +57,7 @@ extension Client {
             facts.dispatcherState = members["state"]?.text
             facts.wakerProcessId = members["waker_pid"]?.int
             facts.keeperProcessId = members["keeper_pid"]?.int
+            facts.servedDatabases = members["databases"]?.int
         }
         let isHome = "select millrace_internal.is_home() where exists (select from millrace_internal.installation)"
         facts.isHome = try? await row(isHome) { row throws(PostgresError) in try row.bool(0) }

@@ -172,13 +172,26 @@ enum Examination {
     private static func workers(_ facts: ServerFacts) -> Check {
         let absent = [("waker", facts.wakerProcessId), ("keeper", facts.keeperProcessId)]
             .filter { $0.1 == nil || $0.1 == 0 }.map(\.0)
-        guard !absent.isEmpty else { return Check("workers", .ok, "waker and keeper are alive") }
-        return Check(
-            "workers",
-            .missing,
-            "\(absent.joined(separator: " and ")) not alive",
-            "See the server's log; max_worker_processes must leave room for two a database."
-        )
+        // a launcher, two workers a database, and one slot that the server itself takes
+        let wanted = 2 + 2 * (facts.servedDatabases ?? 1)
+        let remedy = "In postgresql.conf: max_worker_processes = \(wanted + 8) (now \(facts.workerSlots)), and restart the server."
+        if !absent.isEmpty {
+            return Check(
+                "workers",
+                .missing,
+                "\(absent.joined(separator: " and ")) not alive",
+                facts.workerSlots < wanted ? remedy : "See the server's log."
+            )
+        }
+        guard facts.workerSlots >= wanted else {
+            return Check(
+                "workers",
+                .warning,
+                "waker and keeper are alive, but \(Spell.count(facts.servedDatabases ?? 1, "database")) need \(wanted) worker slots",
+                remedy
+            )
+        }
+        return Check("workers", .ok, "waker and keeper are alive")
     }
 
     private static func durability(_ facts: ServerFacts) -> Check {
