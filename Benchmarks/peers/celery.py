@@ -44,6 +44,8 @@ class CeleryPeer(Peer):
                         raise SystemExit("redis-server did not start")
                     time.sleep(0.05)
                 yield
+                # handles of results would tell a server that is gone, when the interpreter drops them
+                self.app.backend.result_consumer.subscribed_to.clear()
 
     def server_cpu(self):
         return cpu_of_tree(self.redis.pid)

@@ -55,7 +55,6 @@ class Peer:
     distribution = ""  # its name on PyPI
     batch = 500  # jobs of one enqueue, and of one claim where it claims several
     workers = 1  # processes
-    settings = ""  # what is not its default, for people
 
     def version(self):
         return importlib.metadata.version(self.distribution)
@@ -171,8 +170,14 @@ def workers(peer, options, shape):
     with contextlib.ExitStack() as crew:
         arguments = [sys.executable, "-m", sys.modules["__main__"].__spec__.name, "work", "--shape", shape.name]
         arguments += ["--batch", str(peer.batch), *options.variant]
-        members = [crew.enter_context(child(arguments, stdout=sys.stderr)) for _ in range(peer.workers)]
-        yield members
+        said = crew.enter_context(tempfile.TemporaryFile("w+"))
+        members = [crew.enter_context(child(arguments, stdout=said, stderr=said)) for _ in range(peer.workers)]
+        try:
+            yield members
+        except SystemExit:
+            said.seek(0)
+            sys.stderr.write(said.read())
+            raise
 
 
 def wait_for(peer, steps, members):
