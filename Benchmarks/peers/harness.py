@@ -54,7 +54,8 @@ class Peer:
 
     distribution = ""  # its name on PyPI
     batch = 500  # jobs of one enqueue, and of one claim where it claims several
-    workers = 1  # processes
+    workers = 1  # processes that give the highest rate
+    workers_on_graphs = None  # and for shapes of several steps, where that is another number
 
     def version(self):
         return importlib.metadata.version(self.distribution)
@@ -317,10 +318,10 @@ def main(peer, variants=()):
     """`variants`: flags of the peer's own, each the name of an attribute that it sets."""
     parser = argparse.ArgumentParser(prog=sys.modules["__main__"].__spec__.name)
     parser.add_argument("measure", choices=["throughput", "latency", "work"])
-    parser.add_argument("--shape", type=Shape.parse, default="single")
+    parser.add_argument("--shape", type=Shape.parse, default=Shape.parse("single"))
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=peer.batch)
-    parser.add_argument("--workers", type=int, default=peer.workers)
+    parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--pinned", action="store_true")
     parser.add_argument("--rate", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=10)
@@ -328,7 +329,10 @@ def main(peer, variants=()):
         parser.add_argument(f"--{variant}", action="store_true")
     options = parser.parse_args()
     options.variant = [f"--{variant}" for variant in variants if getattr(options, variant)]
-    peer.batch, peer.workers = options.batch, options.workers
+    peer.batch = options.batch
+    if options.shape.kind != "single":
+        peer.workers = peer.workers_on_graphs or peer.workers
+    peer.workers = options.workers or peer.workers
     for variant in variants:
         setattr(peer, variant, getattr(options, variant))
     if options.measure == "work":

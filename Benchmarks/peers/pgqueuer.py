@@ -16,6 +16,8 @@ from peers.harness import handled, main
 
 class PgQueuerPeer(postgres.PostgresPeer):
     distribution = "pgqueuer"
+    workers = 2
+    workers_on_graphs = 1
     completed_query = "select count(*) from pgqueuer_log where status = 'successful'"
     started_query = """select extract(epoch from min(created))::float8 from pgqueuer_log
                         where status = 'picked' and created >= to_timestamp(%(since)s)"""
