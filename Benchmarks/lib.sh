@@ -29,11 +29,42 @@ sql() { psql --no-psqlrc --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 
 
 database_url() { printf 'postgresql://%s@127.0.0.1:%s/%s' "$PGUSER" "$PGPORT" "$1"; }
 
-# new_database NAME: empty, with the extension.
+# new_database NAME: empty, with the extension, and with the server's own that tells images of pages in the log apart.
 new_database() {
   sql postgres --command="drop database if exists $1 with (force)" --command="create database $1" 2>/dev/null
-  sql "$1" --command='create extension millrace'
+  sql "$1" --command='create extension millrace' --command='create extension pg_walinspect'
 }
+
+# crash_server: the private server stops at once, as in a power cut, and is started again. It ends with this script.
+crash_server() {
+  local program arguments account=()
+  program=$("$(require_pg_config)" --bindir)
+  eval "arguments=($(cut --delimiter=' ' --fields=2- "$MILLRACE_CLUSTER/data/postmaster.opts"))"
+  stop_at_once
+  ! is_root || account=(--reuid=postgres --regid=postgres --init-groups)
+  (cd / && exec setpriv "${account[@]}" --pdeathsig INT -- "$program/postgres" "${arguments[@]}") \
+    >>"$MILLRACE_CLUSTER/server.log" 2>&1 </dev/null &
+  trap stop_at_once EXIT
+  until pg_isready --quiet; do sleep 0.05; done
+}
+
+stop_at_once() {
+  local server
+  server=$(head --lines=1 "$MILLRACE_CLUSTER/data/postmaster.pid") || return 0
+  kill -QUIT "$server"
+  while kill -0 "$server" 2>/dev/null; do sleep 0.05; done
+}
+
+# server_settings: what of the server's settings matters here, as a JSON object.
+server_settings() {
+  sql postgres --command="
+    select json_object_agg(name, current_setting(name)) from pg_settings
+    where name in ('server_version', 'fsync', 'synchronous_commit', 'full_page_writes', 'shared_buffers', 'max_wal_size',
+                   'checkpoint_timeout', 'shared_preload_libraries')"
+}
+
+# median: of the numbers on standard input, one a line.
+median() { sort --general-numeric-sort | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 # measured SUBJECT SIDE PAIR FIGURES: keeps one measurement; FIGURES is a JSON object.
 measured() {
@@ -51,7 +82,8 @@ start_measuring() {
 # shellcheck disable=SC2154  # every benchmark reads --json into json
 published() {
   if [ "$json" = true ]; then
-    sql figures --set=name="$1" <<<"select json_build_object('benchmark', :'name', 'results', json_agg(r)) from ($2) as r"
+    sql figures --set=name="$1" --set=server="$(server_settings)" \
+      <<<"select json_build_object('benchmark', :'name', 'server', :'server'::json, 'results', json_agg(r)) from ($2) as r"
   else
     psql --no-psqlrc --quiet --pset=footer=off --pset=border=1 --dbname=figures --command="$2"
   fi

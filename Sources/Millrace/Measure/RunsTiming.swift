@@ -4,6 +4,8 @@ import Postgres
 public struct RunsTiming: Sendable, Hashable {
     /// From the first submit to the last end, in seconds.
     public var seconds: Double
+    /// The lowest and the highest of their ids.
+    public var runIds: ClosedRange<Int64>
     public var completedRuns: Int
     public var endedRuns: Int
     public var completedSteps: Int
@@ -60,6 +62,7 @@ extension Client {
         return try await row(sql, [.int64s(runs)]) { row throws(PostgresError) in
             RunsTiming(
                 seconds: try row.double(0),
+                runIds: (runs.min() ?? 0)...(runs.max() ?? 0),
                 completedRuns: Int(try row.int64(1)),
                 endedRuns: Int(try row.int64(2)),
                 completedSteps: Int(try row.int64(3)),

@@ -45,7 +45,9 @@ struct Spike: AsyncParsableCommand {
         ) { scene in
             var ids: [Int64] = []
             for (rate, seconds) in [(rate, around), (rate * times, seconds), (rate, around)] {
-                ids += try await OpenLoop(rate: rate, seconds: seconds).submit(scene.workflows[0], scene.client).map(\.run)
+                ids += try await OpenLoop(rate: rate, seconds: seconds).submit(scene.workflows[0], scene.client).map(
+                    \.run
+                )
             }
             try await scene.client.finish(ids, of: scene.workflows[0])
             return (try await scene.client.spans(of: ids), steps: ids.count * scene.workflows[0].steps)

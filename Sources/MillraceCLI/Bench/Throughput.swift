@@ -105,6 +105,8 @@ extension Client {
 extension BenchReport {
     mutating func add(_ timing: RunsTiming, runs: Int) {
         let seconds = max(timing.seconds, 1e-6)
+        add("first_run_id", Int(timing.runIds.lowerBound))
+        add("last_run_id", Int(timing.runIds.upperBound))
         add("steps", timing.completedSteps)
         add("seconds", timing.seconds)
         add("makespan_ms", timing.seconds * 1000)

@@ -43,7 +43,9 @@ package struct BenchReport: Encodable, Sendable {
     /// Whether every bound was kept.
     package var passed: Bool { verdicts.allSatisfy(\.ok) }
 
-    package mutating func set(_ name: String, _ value: String) { settings.append(Entry(name: name, value: .string(value))) }
+    package mutating func set(_ name: String, _ value: String) {
+        settings.append(Entry(name: name, value: .string(value)))
+    }
     package mutating func set(_ name: String, _ value: Int?) {
         settings.append(Entry(name: name, value: value.map { .integer(Int64($0)) } ?? .null))
     }

@@ -15,7 +15,10 @@ struct CrewOptions: ParsableArguments {
     @Option(help: "Steps in execution at once, of each agent.")
     var concurrency = 1000
 
-    @Option(help: "Runs of one submit, and the most results of one report; 500, and what the agent finds best, where left out.")
+    @Option(
+        help:
+            "Runs of one submit, and the most results of one report; 500, and what the agent finds best, where left out."
+    )
     var batch: Int?
 
     var submitBatch: Int { batch ?? 500 }
