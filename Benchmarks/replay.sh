@@ -1,23 +1,28 @@
 #!/usr/bin/env bash
-# Replays recorded workflows (WfFormat) with 64 workers, and compares with a list schedule of the same order in which
-# handing out costs nothing. Each step must run once, none before its needs.
+# Replays recorded workflows (WfFormat): critical path first beside first come, first served, each against what no
+# schedule can beat, and against a list schedule of the same order in which handing out costs nothing. Each step must run
+# once, none before its needs.
 #
-#   Benchmarks/replay.sh [--workers N] [--seconds N] [--json] DIRECTORY|FILE…
+#   Benchmarks/replay.sh [--workers "N…"] [--seconds N] [--rounds N] [--learn] [--json] DIRECTORY|FILE…
 #
-#   --seconds   how long a replay should take; recorded times are scaled to it (default: 3)
+#   --workers   steps in execution at once (default: "8 16 64")
+#   --seconds   how long a replay takes at best; recorded times are scaled to it (default: 10)
+#   --rounds    replays of each kind, the orders in turns; medians are published (default: 1)
+#   --learn     also a run that was told no durations, after a first one to learn them from
 #
-# A replay may take longer than the schedule by 5 ms for each step on the longest path, and 100 ms. Workflows without
-# recorded times run as fast as they can.
+# Workflows without recorded times run as fast as they can, once for each number of workers.
 set -euo pipefail
 # shellcheck source=Benchmarks/lib.sh
 source "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 arguments=("$@")
-workers=64 seconds=3 json=false files=()
+workers="8 16 64" seconds=10 rounds=1 json=false learn=false files=()
 while [ $# -gt 0 ]; do
   case $1 in
     --workers) workers=${2:?}; shift 2 ;;
     --seconds) seconds=${2:?}; shift 2 ;;
+    --rounds) rounds=${2:?}; shift 2 ;;
+    --learn) learn=true; shift ;;
     --json) json=true; shift ;;
     -*) usage ;;
     *) files+=("$1"); shift ;;
@@ -34,49 +39,46 @@ recordings() {
   done
 }
 
-# field JSON NAME
-field() { sql figures --set=json="$1" --set=name="$2" <<<"select :'json'::json->>:'name'"; }
-
-replay() { "$millrace" bench replay --database "$(database_url replay)" --workers "$workers" --time-scale "$2" --json "$1" 2>"$log"; }
-
-# how long the server takes to define it, as a first version
-define() {
-  { printf '\\set definition `cat %s`\n' "$1"
-    cat <<'SQL'
-select clock_timestamp() as begun \gset
-select millrace.define_workflow(:'definition') \gset
-select extract(epoch from clock_timestamp() - :'begun'::timestamptz);
-SQL
-  } | sql replay
+# replay FILE WORKERS SIDE ROUND [OPTION…]
+replay() {
+  local figures
+  figures=$("$millrace" bench replay --database "$(database_url replay)" --workers "$2" --seconds "$seconds" --json "${@:5}" "$1" 2>"$log") || {
+    cat "$log" >&2
+    [ -n "$figures" ] || die "$(basename "$1") cannot be replayed"
+    say "$(basename "$1"): a step ran twice, or before its needs"
+  }
+  measured "$(basename "$1")" "$3" "$4" "$figures"
 }
 
 start_measuring
 new_database replay
-log=$(mktemp) definition=$(mktemp)
-trap 'rm -f "$log" "$definition"' EXIT
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 while read -r file; do
-  graph=$("$millrace" graph "$file" --format wfformat --json 2>/dev/null) || continue   # no recording
-  name=$(basename "$file")
-  say "$name"
-  "$millrace" import --format wfformat --time-scale 0 --print "$file" >"$definition"
-  defined=$(define "$definition")
-  # almost without waiting: its lower bound tells the scale of the real one
-  quick=$(replay "$file" 0.00001) || { cat "$log" >&2; die "$name cannot be replayed"; }
-  scale=$(sql figures --set=quick="$quick" --set=seconds="$seconds" \
-    <<<"select coalesce(:seconds * 0.00001 / nullif((:'quick'::json->>'lower_bound')::float8, 0), 0)")
-  figures=$(replay "$file" "$scale") || say "$name: a step ran twice, or before its needs"
-  measured "$name" millrace 1 "$(sql figures --set=figures="$figures" --set=graph="$graph" --set=defined="$defined" <<'SQL'
-select :'figures'::jsonb || jsonb_build_object('depth', (:'graph'::json->>'levels')::int, 'defined', :'defined'::float8)
-SQL
-  )"
+  "$millrace" graph "$file" --format wfformat --json >/dev/null 2>&1 || continue   # no recording
+  for count in $workers; do
+    say "$(basename "$file"), $count workers"
+    for ((round = 1; round <= rounds; round++)); do
+      replay "$file" "$count" critical "$round" --order critical-path
+      replay "$file" "$count" first "$round" --order first-come
+      [ "$learn" = false ] || replay "$file" "$count" learnt "$round" --learn
+    done
+  done
 done < <(recordings | sort)
 
 published replay "
-  select subject as recording, steps, depth, round(defined::numeric, 3) as defined_seconds,
-         round(makespan::numeric, 3) as makespan, round(schedule::numeric, 3) as schedule,
-         round((makespan / nullif(schedule, 0))::numeric, 3) as ratio,
-         round(((makespan - schedule) * 1000)::numeric) as over_ms, depth * 5 + 100 as allowed_ms,
-         executed_once and in_order as correct
-  from measurement, jsonb_to_record(figures) as f (
-    steps int, depth int, defined float8, makespan float8, schedule float8, executed_once boolean, in_order boolean)
-  order by id"
+  select subject as recording, workers, max(steps) as steps, max(depth) as depth, round(max(shortest)::numeric, 1) as shortest_step_ms,
+         round(percentile_cont(0.5) within group (order by bound) filter (where side = 'first')::numeric, 3) as first_come,
+         round(percentile_cont(0.5) within group (order by bound) filter (where side = 'critical')::numeric, 3) as critical_path,
+         round(percentile_cont(0.5) within group (order by bound) filter (where side = 'learnt')::numeric, 3) as learnt,
+         round(max(ideal) filter (where side = 'first')::numeric, 3) as first_come_schedule,
+         round(max(ideal) filter (where side = 'critical')::numeric, 3) as critical_path_schedule,
+         round(100 * (percentile_cont(0.5) within group (order by schedule) filter (where side = 'critical') - 1)::numeric, 2) as overhead_percent,
+         round(percentile_cont(0.5) within group (order by makespan) filter (where side = 'critical')::numeric, 3) as seconds,
+         bool_and(ok) as correct
+  from (select m.id, m.subject, m.side, (m.figures->>'workers')::int as workers, (m.figures->>'steps')::int as steps, (m.figures->>'depth')::int as depth,
+               (m.figures->>'shortest_step_ms')::float8 as shortest, (m.figures->>'makespan_seconds')::float8 as makespan,
+               (m.figures->>'makespan_to_lower_bound')::float8 as bound, (m.figures->>'schedule_to_lower_bound')::float8 as ideal,
+               (m.figures->>'makespan_to_schedule')::float8 as schedule, (m.figures->>'ok')::boolean as ok
+        from measurement m) as replays
+  group by subject, workers order by subject, workers"

@@ -176,20 +176,16 @@ struct DatabaseTests {
                 "two.json",
                 #"{"name": "two", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": [{"id": "a", "parents": [], "children": ["b"]}, {"id": "b", "parents": ["a"], "children": []}]}, "execution": {"tasks": [{"id": "a", "runtimeInSeconds": 10}, {"id": "b", "runtimeInSeconds": 10}]}}}"#
             )
-            let replay = try await program(
-                "bench",
-                "replay",
-                "two.json",
-                "--workers",
-                "2",
-                "--time-scale",
-                "0.005",
-                "--json"
-            )
-            #expect(replay.status == 0, "\(replay.errors)")
-            #expect(try replay.json["executed_once"] == .bool(true))
-            #expect(try replay.json["in_order"] == .bool(true))
-            #expect(try replay.json["lower_bound"] == .number(0.1))
+            for options in [["--time-scale", "0.005"], ["--seconds", "0.1", "--order", "first-come"], ["--seconds", "0.1", "--learn"]] {
+                let replay = try await program.run([Program.path, "bench", "replay", "two.json", "--workers", "2", "--json"] + options)
+                #expect(replay.status == 0, "\(replay.errors)")
+                let figures = try replay.json
+                #expect(figures["ok"] == .bool(true))
+                #expect(figures["steps"] == .integer(2) && figures["depth"] == .integer(2))
+                #expect(figures["lower_bound_seconds"] == .number(0.1))
+                #expect(figures["schedule_to_lower_bound"] == .number(1))
+                #expect((figures["first_makespan_seconds"] != nil) == options.contains("--learn"))
+            }
         }
     }
 

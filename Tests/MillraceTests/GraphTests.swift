@@ -78,4 +78,19 @@ struct GraphTests {
         #expect(pair.criticalPath == 7)
         #expect(pair.lowerBound == 7)
     }
+
+    @Test("A list schedule in the order of coming")
+    func firstCome() throws {
+        // The long one is ready last but one; it should have been first.
+        let graph = try StepGraph(
+            name: "fan",
+            steps: [.init(key: "a"), .init(key: "b"), .init(key: "long"), .init(key: "after", needs: ["long"])]
+        )
+        let durations = [2.0, 2, 3, 3]
+        #expect(ListSchedule(graph, durations: durations, workers: 2, order: .firstCome).makespan == 8)
+        #expect(ListSchedule(graph, durations: durations, workers: 2).makespan == 6)
+        // Ties go by number.
+        let late = ListSchedule(graph, durations: durations, workers: 2, order: .firstCome, numbers: [2, 3, 1, 4])
+        #expect(late.makespan == 6)
+    }
 }

@@ -84,14 +84,57 @@ struct WfFormatTests {
 
     @Test("A version that is not read is named")
     func versions() throws {
-        let error = #expect(throws: MillraceError.self) { try load(file(two, version: "1.3")) }
-        #expect(try #require(error).message.contains("WfFormat 1.3 is not supported"))
+        let error = #expect(throws: MillraceError.self) { try load(file(two, version: "2.0")) }
+        #expect(try #require(error).message.contains("WfFormat 2.0 is not supported"))
         let old = #expect(throws: MillraceError.self) {
-            try load(#"{"name": "x", "schemaVersion": "1.2", "workflow": {"jobs": []}}"#)
+            try load(#"{"name": "x", "schemaVersion": "1.1", "workflow": {"jobs": []}}"#)
         }
         #expect(try #require(old).code == .unsupported)
         let none = #expect(throws: MillraceError.self) { try load(#"{"workflow": "x"}"#) }
         #expect(try #require(none).message.contains("no \"schemaVersion\""))
+    }
+
+    @Test(
+        "Before 1.5 each task carries everything",
+        arguments: [("1.2", "jobs", "runtime"), ("1.3", "tasks", "runtime"), ("1.4", "tasks", "runtimeInSeconds")]
+    )
+    func flat(version: String, list: String, runtime: String) throws {
+        let tasks = """
+            {"name": "a", "id": "ID1", "type": "compute", "parents": [], "children": ["b", "c"], "\(runtime)": 1.5, "cores": 2},
+            {"name": "b", "id": "ID2", "type": "transfer", "parents": ["a"], "\(runtime)": 0},
+            {"name": "c", "type": "auxiliary", "parents": ["ID2"], "files": [{"link": "input", "name": "x", "sizeInBytes": 1}]}
+            """
+        let definition = try load(
+            #"{"name": "x", "schemaVersion": "\#(version)", "wms": {"name": "y"}, "workflow": {"makespan": 3, "\#(list)": [\#(tasks)]}}"#
+        )
+        #expect(
+            definition.steps == [
+                .init(key: "a", handler: "sleep", expected: 1.5),
+                .init(key: "b", handler: "sleep", needs: ["a"], expected: 0),
+                .init(key: "c", handler: "noop", needs: ["a", "b"]),
+            ]
+        )
+    }
+
+    @Test("Where names do not tell the tasks apart, ids do")
+    func sameNames() throws {
+        let tasks = """
+            {"name": "a", "id": "1"}, {"name": "a", "id": "2", "parents": ["1"], "runtimeInSeconds": 2}
+            """
+        let definition = try load(#"{"schemaVersion": "1.4", "workflow": {"tasks": [\#(tasks)]}}"#)
+        #expect(definition.steps.map(\.key) == ["1", "2"])
+        #expect(definition.steps[1].needs == ["1"])
+        #expect(definition.steps[1].expected == 2)
+        let nameless = #expect(throws: MillraceError.self) {
+            try load(#"{"schemaVersion": "1.4", "workflow": {"tasks": [{"name": "a"}, {"name": "a"}]}}"#)
+        }
+        #expect(try #require(nameless).description.contains("Task 1 has no id"))
+    }
+
+    @Test("A workflow without tasks is none")
+    func empty() throws {
+        let error = #expect(throws: MillraceError.self) { try load(#"{"schemaVersion": "1.4", "workflow": {}}"#) }
+        #expect(try #require(error).message.contains("its workflow has no tasks"))
     }
 
     @Test("Runtimes and scales below zero are refused")

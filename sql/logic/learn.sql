@@ -1,75 +1,76 @@
 -- Purpose: learning how long steps take, from what is stored anyway: which steps have completed lately stands at the end of
 -- the log, how long they took in their rows. Once a second at most, and never in a report.
 
--- At most so many pages of the log a look, and never further behind its end than `reach`: a burst is read up in the seconds
--- after it, of a flood a sample is taken.
-CREATE OR REPLACE FUNCTION millrace_internal.learning_bounds(OUT pages bigint, OUT reach bigint)
-LANGUAGE sql IMMUTABLE AS $$ SELECT 64::bigint, 2048::bigint $$;
-COMMENT ON FUNCTION millrace_internal.learning_bounds() IS 'Pages of the log that one look for durations reads, and how far back it goes at most.';
+-- Bounds of a look: pages of the log behind the last one, some more before them (each session fills a page of its own, and
+-- may still have been at it), and completions; where there are more, a quarter of that many are enough.
+CREATE OR REPLACE FUNCTION millrace_internal.learning_bounds(OUT pages bigint, OUT slack bigint, OUT completions integer)
+LANGUAGE sql IMMUTABLE AS $$ SELECT 256::bigint, 64::bigint, 4000 $$;
+COMMENT ON FUNCTION millrace_internal.learning_bounds() IS 'What one look for durations reads at most.';
 
+-- Each look reads what had been logged when the one before was taken: that has been committed by now, but for what hangs.
 -- Tables changed: learning, duration, rank. Locks: learning, SKIP LOCKED: somebody else is at it.
 CREATE OR REPLACE FUNCTION millrace_internal.keep_durations(now_at timestamptz)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    at   millrace_internal.learning;
-    seen record;
+    at         millrace_internal.learning;
+    seen       record;
+    last_event bigint;
 BEGIN
     SELECT * INTO at FROM millrace_internal.learning FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        INSERT INTO millrace_internal.learning (looked_at, from_id, block, event_id, unranked) VALUES ('-infinity', -1, 0, 0, '{}')
-        ON CONFLICT DO NOTHING RETURNING * INTO at;
+        INSERT INTO millrace_internal.learning (looked_at, from_id, block, event_id, end_block, end_event_id, unranked)
+        VALUES ('-infinity', -1, 0, 0, 0, 0, '{}') ON CONFLICT DO NOTHING RETURNING * INTO at;
     END IF;
-    IF at IS NULL THEN
-        RETURN;
-    END IF;
+    last_event := millrace_internal.last_event_id();
     -- a clock that was stopped may have gone back
-    IF now_at >= at.looked_at AND now_at < at.looked_at + interval '1 s' THEN
+    IF at IS NULL OR now_at >= at.looked_at AND now_at < at.looked_at + interval '1 s'
+       OR (at.event_id, at.end_event_id) = (last_event, last_event) AND at.unranked = '{}' THEN
         RETURN;
     END IF;
-    seen := millrace_internal.completions_next(at.from_id, at.block, at.event_id);
+    SELECT * INTO seen FROM millrace_internal.completions_of(at);
     IF seen.runs IS NOT NULL THEN
         at.unranked := at.unranked || millrace_internal.durations_fold(seen.runs, seen.steps);
-    ELSIF (seen.from_id, seen.block, seen.event_id) = (at.from_id, at.block, at.event_id) AND at.unranked = '{}' THEN
-        RETURN;
     END IF;
     IF at.unranked <> '{}' THEN
         at.unranked := millrace_internal.ranks_refresh(at.unranked, now_at);
     END IF;
     UPDATE millrace_internal.learning l
-    SET looked_at = now_at, from_id = seen.from_id, block = seen.block, event_id = seen.event_id, unranked = at.unranked;
+    SET looked_at = now_at, unranked = at.unranked, from_id = coalesce(e.from_id, -1), end_block = coalesce(e.blocks, 0), end_event_id = last_event,
+        block = CASE WHEN e.from_id = at.from_id THEN at.end_block ELSE 0 END, event_id = at.end_event_id
+    FROM millrace_internal.log_end(last_event) e;
 END $$;
 COMMENT ON FUNCTION millrace_internal.keep_durations(timestamptz) IS 'Folds durations of steps that have completed lately into the estimates, and refreshes ranks.';
 
--- The log is appended to, so what is new stands behind the block that was read last. It is read in the order of its pages,
--- for no index tells one event from the next; what a transaction has not committed yet is missed, which does no harm.
--- Arguments: where the last look ended. Returns: where this one does; steps that have completed in between, null for none.
-CREATE OR REPLACE FUNCTION millrace_internal.completions_next(
-    INOUT from_id bigint, INOUT block bigint, INOUT event_id bigint, OUT runs bigint[], OUT steps integer[])
+CREATE OR REPLACE FUNCTION millrace_internal.log_end(last_event bigint, OUT from_id bigint, OUT blocks bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT p.from_id INTO from_id FROM millrace_internal.partition p WHERE p.parent = 'event' AND last_event >= p.from_id AND last_event < p.to_id;
+    blocks := pg_relation_size(to_regclass('millrace_internal.event_' || from_id)) / current_setting('block_size')::integer;
+END $$;
+COMMENT ON FUNCTION millrace_internal.log_end(bigint) IS 'The partition that an event belongs to, and how many pages it has.';
+
+-- The log is only appended to, so what is new stands at its end: it is read by its place, for no index is kept to find it.
+-- Returns: steps that have completed in the part of the log that the next look has to read; null for none.
+CREATE OR REPLACE FUNCTION millrace_internal.completions_of(at millrace_internal.learning, OUT runs bigint[], OUT steps integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-    bounds     record := millrace_internal.learning_bounds();
-    last_event bigint := (SELECT s.last_value FROM millrace_internal.event_id_seq s);
-    present_id bigint := (SELECT p.from_id FROM millrace_internal.partition p WHERE p.parent = 'event' AND last_event >= p.from_id AND last_event < p.to_id);
-    log        regclass := to_regclass('millrace_internal.event_' || present_id);
-    blocks     bigint := pg_relation_size(log) / current_setting('block_size')::integer;
-    first      bigint;
+    bounds record := millrace_internal.learning_bounds();
+    log    regclass := to_regclass('millrace_internal.event_' || at.from_id);
+    first  bigint := greatest(0, greatest(at.block, at.end_block - bounds.pages) - bounds.slack);
 BEGIN
-    IF blocks IS NULL OR blocks = 0 OR (present_id, blocks - 1, last_event) = (from_id, block, event_id) THEN
+    IF log IS NULL OR at.event_id = at.end_event_id THEN
         RETURN;
     END IF;
-    first := greatest(0, blocks - bounds.reach, CASE WHEN from_id = present_id THEN block END);
-    IF from_id <> present_id OR first <> block THEN
-        event_id := 0;
+    EXECUTE format('SELECT array_agg(e.run_id), array_agg(e.step_no) FROM %s e
+                    WHERE e.ctid >= %L AND e.ctid < %L AND e.event_id > %s AND e.event_id <= %s AND e.kind = 11',
+                   log, format('(%s,0)', first), format('(%s,0)', at.end_block), at.event_id, at.end_event_id)
+    INTO runs, steps;
+    IF cardinality(runs) > bounds.completions THEN
+        runs := runs[1:bounds.completions / 4];
+        steps := steps[1:bounds.completions / 4];
     END IF;
-    from_id := present_id;
-    block := least(blocks, first + bounds.pages) - 1;
-    EXECUTE format(
-        'SELECT array_agg(e.run_id) FILTER (WHERE e.kind = 11), array_agg(e.step_no) FILTER (WHERE e.kind = 11), coalesce(max(e.event_id) FILTER (WHERE e.ctid >= %2$L), %5$s)
-         FROM %1$s e WHERE e.ctid >= %3$L AND e.ctid < %4$L AND (e.event_id > %5$s OR e.ctid >= %6$L)',
-        log, format('(%s,0)', block), format('(%s,0)', first), format('(%s,0)', block + 1), event_id, format('(%s,0)', first + 1))
-    INTO runs, steps, event_id;
 END $$;
-COMMENT ON FUNCTION millrace_internal.completions_next(bigint, bigint, bigint) IS 'Steps that have completed since the last look, as far as one look goes.';
+COMMENT ON FUNCTION millrace_internal.completions_of(millrace_internal.learning) IS 'Steps that have completed since the last look, as far as one look goes.';
 
 -- A mean of all durations up to the ninth; from then on each new one counts for a tenth, so that what changes is followed.
 -- Returns: the versions with new durations. Tables changed: duration.

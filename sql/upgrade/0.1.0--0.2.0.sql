@@ -103,18 +103,21 @@ checked_at is a HOT update that leaves the array alone.';
 COMMENT ON COLUMN millrace_internal.rank.ranks IS 'Longest remaining path by def_no, the step included, in seconds.';
 
 CREATE TABLE millrace_internal.learning (
-    only_row  boolean     NOT NULL DEFAULT true CONSTRAINT learning_pkey PRIMARY KEY
-                          CONSTRAINT learning_only_row_check CHECK (only_row),
-    looked_at timestamptz NOT NULL,
-    from_id   bigint      NOT NULL,
-    block     bigint      NOT NULL,
-    event_id  bigint      NOT NULL,
-    unranked  integer[]   NOT NULL
+    only_row     boolean     NOT NULL DEFAULT true CONSTRAINT learning_pkey PRIMARY KEY
+                             CONSTRAINT learning_only_row_check CHECK (only_row),
+    looked_at    timestamptz NOT NULL,
+    from_id      bigint      NOT NULL,
+    block        bigint      NOT NULL,
+    event_id     bigint      NOT NULL,
+    end_block    bigint      NOT NULL,
+    end_event_id bigint      NOT NULL,
+    unranked     integer[]   NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE millrace_internal.learning IS
 'How far the keeper has read the log for durations. One HOT update a look. Not dumped: it names places of this cluster''s files.';
-COMMENT ON COLUMN millrace_internal.learning.from_id IS 'The partition of events that is read; block is the first block of it that is not read to its end.';
-COMMENT ON COLUMN millrace_internal.learning.event_id IS 'The last event that was read in that block.';
+COMMENT ON COLUMN millrace_internal.learning.from_id IS 'The partition of events that is read.';
+COMMENT ON COLUMN millrace_internal.learning.event_id IS 'Events up to this one have been read, and block pages.';
+COMMENT ON COLUMN millrace_internal.learning.end_event_id IS 'Events up to this one, in end_block pages, are for the next look.';
 COMMENT ON COLUMN millrace_internal.learning.unranked IS 'Versions with durations that their ranks do not know of yet.';
 
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.duration', '');

@@ -4,7 +4,7 @@ import Foundation
 public enum DefinitionFormat: String, Sendable, CaseIterable {
     /// Millrace's own language, as JSON or YAML.
     case millrace
-    /// A recorded run in WfFormat 1.5.
+    /// A recorded run in WfFormat.
     case wfformat
 }
 

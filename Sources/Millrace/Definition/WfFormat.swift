@@ -1,11 +1,13 @@
 import Foundation
 
-/// A run that somebody recorded, in WfFormat 1.5 of the WfCommons project.
+/// A run that somebody recorded, in WfFormat 1.2 to 1.6 of the WfCommons project.
 ///
 /// Only the graph and the runtimes are taken over. Commands are other people's shell text: they are not even read.
 struct WfFormat {
     private var name: String
     private var tasks: [Task]
+    /// The keys of the tasks: their ids, or their names before 1.5, when names were what tasks called each other by.
+    private var keys: [String]
     private var runtimes: [String: Double]
 
     private struct File: Decodable {
@@ -14,17 +16,25 @@ struct WfFormat {
         var workflow: Workflow
     }
 
+    /// Since 1.5 the graph and what was measured stand apart; before, each task carries everything.
     private struct Workflow: Decodable {
-        var specification: Specification
+        var specification: Specification?
         var execution: Execution?
+        var tasks: [Task]?
+        /// What 1.2 calls them.
+        var jobs: [Task]?
     }
 
     private struct Specification: Decodable { var tasks: [Task] }
 
     private struct Task: Decodable {
-        var id: String
+        var id: String?
+        var name: String?
         var parents: [String]?
         var children: [String]?
+        var runtimeInSeconds: Double?
+        /// Its name up to 1.3.
+        var runtime: Double?
     }
 
     private struct Execution: Decodable { var tasks: [ExecutedTask]? }
@@ -46,15 +56,46 @@ struct WfFormat {
         }
         guard Self.isSupported(file.schemaVersion) else { throw Self.unsupported(file.schemaVersion) }
         name = file.name ?? ""
-        tasks = file.workflow.specification.tasks
-        runtimes = [:]
-        for task in file.workflow.execution?.tasks ?? [] {
-            guard let seconds = task.runtimeInSeconds else { continue }
-            guard seconds >= 0, seconds.isFinite else {
-                throw MillraceError(.malformed, "Task \"\(task.id)\" has a runtime of \(seconds) seconds.")
-            }
-            runtimes[task.id] = seconds
+        if let specification = file.workflow.specification {
+            tasks = specification.tasks
+            keys = try Self.keys(tasks, \.id, "id")
+            runtimes = try Self.runtimes((file.workflow.execution?.tasks ?? []).map { ($0.id, $0.runtimeInSeconds) })
+        } else if let flat = file.workflow.tasks ?? file.workflow.jobs {
+            tasks = flat
+            // Some recorders gave all tasks of a kind the same name, and told them apart by id.
+            let hasNames = Set(flat.compactMap(\.name)).count == flat.count
+            keys = try hasNames ? Self.keys(flat, \.name, "name") : Self.keys(flat, \.id, "id")
+            runtimes = try Self.runtimes(zip(keys, flat).map { ($0, $1.runtimeInSeconds ?? $1.runtime) })
+        } else {
+            throw MillraceError(.malformed, "This is no valid WfFormat \(file.schemaVersion): its workflow has no tasks.")
         }
+    }
+
+    private static func keys(
+        _ tasks: [Task],
+        _ property: KeyPath<Task, String?>,
+        _ title: String
+    ) throws(MillraceError) -> [String] {
+        var keys: [String] = []
+        keys.reserveCapacity(tasks.count)
+        for (number, task) in tasks.enumerated() {
+            guard let key = task[keyPath: property] else {
+                throw MillraceError(.malformed, "Task \(number + 1) has no \(title).")
+            }
+            keys.append(key)
+        }
+        return keys
+    }
+
+    private static func runtimes(_ recorded: [(String, Double?)]) throws(MillraceError) -> [String: Double] {
+        var runtimes = [String: Double](minimumCapacity: recorded.count)
+        for case (let key, let seconds?) in recorded {
+            guard seconds >= 0, seconds.isFinite else {
+                throw MillraceError(.malformed, "Task \"\(key)\" has a runtime of \(seconds) seconds.")
+            }
+            runtimes[key] = seconds
+        }
+        return runtimes
     }
 
     /// The workflow that does what was recorded: a step a task, which sleeps as long as the task ran.
@@ -69,12 +110,12 @@ struct WfFormat {
         }
         let needs = try needs()
         let workflow = Self.workflowName(name.isEmpty ? fallbackName : name)
-        let steps = zip(tasks, needs).map { task, needs in
-            let seconds = timeScale > 0 ? runtimes[task.id].map { $0 * timeScale } : nil
+        let steps = zip(keys, needs).map { key, needs in
+            let seconds = timeScale > 0 ? runtimes[key].map { $0 * timeScale } : nil
             return WorkflowDefinition.Step(
-                key: task.id,
+                key: key,
                 handler: seconds == nil ? "noop" : "sleep",
-                needs: needs.map { tasks[$0].id },
+                needs: needs.map { keys[$0] },
                 expected: seconds
             )
         }
@@ -86,22 +127,27 @@ struct WfFormat {
     /// The needs of each task, by number: what it calls its parents, and who calls it a child.
     private func needs() throws(MillraceError) -> [[Int]] {
         var numbers = [String: Int](minimumCapacity: tasks.count)
-        for (number, task) in tasks.enumerated() where numbers.updateValue(number, forKey: task.id) != nil {
-            throw MillraceError(.malformed, "Two tasks have the id \"\(task.id)\".")
+        for (number, key) in keys.enumerated() where numbers.updateValue(number, forKey: key) != nil {
+            throw MillraceError(.malformed, "Two tasks have the id \"\(key)\".")
         }
-        func number(_ id: String, of task: Task, _ relation: String) throws(MillraceError) -> Int {
-            guard let number = numbers[id] else {
-                throw MillraceError(.malformed, "Task \"\(task.id)\" has a \(relation) \"\(id)\" that does not exist.")
+        // Where names are the keys, some files call tasks by their ids all the same.
+        var others: [String: Int] = [:]
+        for (number, task) in tasks.enumerated() {
+            if let id = task.id, numbers[id] == nil { others[id] = number }
+        }
+        func number(_ id: String, of task: String, _ relation: String) throws(MillraceError) -> Int {
+            guard let number = numbers[id] ?? others[id] else {
+                throw MillraceError(.malformed, "Task \"\(task)\" has a \(relation) \"\(id)\" that does not exist.")
             }
-            guard id != task.id else {
-                throw MillraceError(.malformed, "Task \"\(task.id)\" is its own \(relation).")
+            guard keys[number] != task else {
+                throw MillraceError(.malformed, "Task \"\(task)\" is its own \(relation).")
             }
             return number
         }
         var needs = [[Int]](repeating: [], count: tasks.count)
         for (index, task) in tasks.enumerated() {
-            for id in task.parents ?? [] { needs[index].append(try number(id, of: task, "parent")) }
-            for id in task.children ?? [] { needs[try number(id, of: task, "child")].append(index) }
+            for id in task.parents ?? [] { needs[index].append(try number(id, of: keys[index], "parent")) }
+            for id in task.children ?? [] { needs[try number(id, of: keys[index], "child")].append(index) }
         }
         return needs.map { numbers in
             // Both sides usually name the same edge, so each stands here twice.
@@ -134,14 +180,14 @@ struct WfFormat {
 
     /// 1.6 adds keys that need not be read.
     private static func isSupported(_ version: String) -> Bool {
-        ["1.5", "1.6"].contains(version)
+        ["1.2", "1.3", "1.4", "1.5", "1.6"].contains(version)
     }
 
     private static func unsupported(_ version: String) -> MillraceError {
         MillraceError(
             .unsupported,
             "WfFormat \(version) is not supported.",
-            hint: "Versions 1.5 and 1.6 are; the WfCommons tools convert older files."
+            hint: "Versions 1.2 to 1.6 are; the WfCommons tools convert older files."
         )
     }
 

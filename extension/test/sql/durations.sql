@@ -45,7 +45,7 @@ SELECT test.claim('x', 2);
 SELECT test.took('first', 'right', 1), test.took('first', 'left', 10);
 SELECT test.claim('x'), test.took('first', 'tail', 2);
 SELECT test.claim('x'), test.took('first', 'join', 0.5);
-SELECT test.at(2);
+SELECT test.at(2), test.at(4);
 SELECT key, samples, mean, deviation, expected FROM millrace.step_durations WHERE workflow = 'durations' ORDER BY key;
 SELECT key, rank FROM millrace.dependency_paths WHERE workflow = 'durations' ORDER BY rank DESC, key;
 
@@ -73,33 +73,33 @@ SELECT millrace.cancel(run_id) FROM millrace.runs WHERE finished_at IS NULL \g /
 -- An estimate is the mean of its first ten durations, then follows what changes.
 SELECT test.define('durations-follow', 'a', 'b <- a');
 DO $$ BEGIN FOR n IN 1..4 LOOP CALL test.whole('durations-follow', 'follow', jsonb_build_object('a', n, 'b', 8)); END LOOP; END $$;
-SELECT test.at(4);
+SELECT test.at(6), test.at(8);
 SELECT key, samples, mean FROM millrace.step_durations WHERE workflow = 'durations-follow' ORDER BY key;
 DO $$ BEGIN FOR n IN 1..30 LOOP CALL test.whole('durations-follow', 'follow', jsonb_build_object('a', 20, 'b', 8)); END LOOP; END $$;
-SELECT test.at(6);
+SELECT test.at(10), test.at(12);
 SELECT key, samples, extract(epoch FROM mean) BETWEEN 17 AND 20 AS near_20, extract(epoch FROM mean) = 8 AS is_8, deviation = interval '0' AS steady FROM millrace.step_durations WHERE workflow = 'durations-follow' ORDER BY key;
 
 -- Ranks are stored anew only where one has changed by a fifth.
 SELECT test.seconds(computed_at) AS computed, test.seconds(checked_at) AS checked FROM millrace_internal.rank JOIN millrace.workflows USING (version_id) WHERE workflow = 'durations-follow';
 CALL test.whole('durations-follow', 'follow', '{"a": 22, "b": 9}');
-SELECT test.at(8);
+SELECT test.at(14), test.at(16);
 SELECT test.seconds(computed_at) AS computed, test.seconds(checked_at) AS checked FROM millrace_internal.rank JOIN millrace.workflows USING (version_id) WHERE workflow = 'durations-follow';
 DO $$ BEGIN FOR n IN 1..20 LOOP CALL test.whole('durations-follow', 'follow', '{"a": 2, "b": 9}'); END LOOP; END $$;
-SELECT test.at(10);
+SELECT test.at(18), test.at(20);
 SELECT test.seconds(computed_at) AS computed, test.seconds(checked_at) AS checked FROM millrace_internal.rank JOIN millrace.workflows USING (version_id) WHERE workflow = 'durations-follow';
 
 -- What has not been measured counts as expected, corrected by how far the measured ones were off.
 SELECT test.define('durations-part', 'a {"expected": 10}', 'b <- a {"expected": 30}', 'c <- a {"expected": 4}');
 SELECT test.start('durations-part', 'part');
 SELECT test.claim('x'), test.took('part', 'a', 5);
-SELECT test.at(12);
+SELECT test.at(22), test.at(24);
 SELECT key, seconds FROM millrace_internal.estimates((SELECT version_id FROM millrace.workflows WHERE workflow = 'durations-part')) e JOIN millrace.steps s ON s.step_no = e.def_no AND s.run_id = test.run('part') ORDER BY 1;
 SELECT key, rank FROM millrace.dependency_paths WHERE workflow = 'durations-part' ORDER BY key;
 SELECT millrace.cancel(test.run('part'));
 -- Nothing at all is a duration too; paths are told apart by their length then.
 SELECT test.define('durations-none', 'a', 'b', 'c <- b');
 CALL test.whole('durations-none', 'none', '{"a": 0, "b": 0, "c": 0}');
-SELECT test.at(14);
+SELECT test.at(26), test.at(28);
 SELECT key, mean FROM millrace.step_durations WHERE workflow = 'durations-none' ORDER BY 1;
 SELECT string_agg(key, ' ' ORDER BY rank DESC) FROM millrace.dependency_paths WHERE workflow = 'durations-none' AND key <> 'c';
 
@@ -107,11 +107,11 @@ SELECT string_agg(key, ' ' ORDER BY rank DESC) FROM millrace.dependency_paths WH
 SELECT test.define('durations-odd', 'a');
 CALL test.whole('durations-odd', 'odd', '{}');
 DO $$ BEGIN FOR n IN 1..5 LOOP CALL test.whole('durations-odd', 'odd', jsonb_build_object('a', (ARRAY['-1', 'Infinity', 'NaN', '1e12', '1e-30'])[n])); END LOOP; END $$;
-SELECT test.at(16);
+SELECT test.at(30), test.at(32);
 SELECT key, samples, mean FROM millrace.step_durations WHERE workflow = 'durations-odd';
 SELECT test.start('durations-odd', 'failed');
 SELECT test.claim('x'), test.report('x', 'failed', 'a', 'fatal');
-SELECT test.at(18);
+SELECT test.at(34), test.at(36);
 SELECT key, samples FROM millrace.step_durations WHERE workflow = 'durations-odd';
 
 -- A new version starts anew.
@@ -128,23 +128,18 @@ BEGIN
 END $$;
 INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, shard, kind)
 SELECT r.run_id, r.now_at, 1, 1, 0, 11 FROM (SELECT test.run('follow') AS run_id, millrace_internal.clock() AS now_at OFFSET 0) r, generate_series(1, 300000);
-SELECT pg_relation_size(format('millrace_internal.event_%s', from_id)) / 8192 > 2000 AS large FROM millrace_internal.partition WHERE parent = 'event' ORDER BY from_id LIMIT 1;
-SELECT test.pages('SELECT * FROM millrace_internal.completions_next(-1, 0, 0)') BETWEEN 64 AND 200 AS bounded;
-SELECT cardinality(runs) BETWEEN 1000 AND 10000 AS bounded FROM millrace_internal.completions_next(-1, 0, 0);
-SELECT test.pages('SELECT millrace_internal.durations_fold(c.runs[1:1000], c.steps[1:1000]) FROM millrace_internal.completions_next(-1, 0, 0) c') < 20000 AS bounded;
--- It comes to the end, look by look, then reads nothing.
-DO $$
-DECLARE
-    from_id bigint := -1; block bigint := 0; event_id bigint := 0; looks integer := 0; next record;
-BEGIN
-    LOOP
-        SELECT * INTO next FROM millrace_internal.completions_next(from_id, block, event_id);
-        EXIT WHEN (next.from_id, next.block, next.event_id) = (from_id, block, event_id);
-        from_id := next.from_id; block := next.block; event_id := next.event_id; looks := looks + 1;
-    END LOOP;
-    IF looks NOT BETWEEN 30 AND 40 THEN
-        RAISE EXCEPTION '% looks', looks;
-    END IF;
-    PERFORM set_config('test.position', format('%s, %s, %s', from_id, block, event_id), false);
-END $$;
-SELECT test.pages(format('SELECT * FROM millrace_internal.completions_next(%s)', current_setting('test.position'))) < 20 AS bounded;
+CREATE FUNCTION test.place(read_pages bigint, read_events bigint) RETURNS millrace_internal.learning LANGUAGE sql AS $$
+    SELECT true, timestamptz 'now', from_id, blocks - read_pages, last_id - read_events, blocks, last_id, '{}'::integer[]
+    FROM (SELECT millrace_internal.last_event_id() AS last_id) l, millrace_internal.log_end(last_id)
+$$;
+SELECT (test.place(0, 0)).end_block > 2000 AS large;
+SELECT test.pages('SELECT * FROM millrace_internal.completions_of(test.place(2000, 1000000))') BETWEEN 300 AND 500 AS bounded;
+SELECT cardinality(runs) AS completions FROM millrace_internal.completions_of(test.place(2000, 1000000));
+SELECT cardinality(runs) AS completions, cardinality(steps) AS steps FROM millrace_internal.completions_of(test.place(20, 1000));
+SELECT test.pages('SELECT millrace_internal.durations_fold(c.runs, c.steps) FROM millrace_internal.completions_of(test.place(2000, 1000000)) c') < 20000 AS bounded;
+-- When nothing is new, it reads a few pages and writes nothing.
+SELECT test.at(100), test.at(102), test.at(104);
+BEGIN;
+SELECT test.pages('SELECT millrace_internal.keep_durations(millrace_internal.clock() + interval ''1 h'')') < 50 AS bounded;
+SELECT count(*) FROM millrace_internal.learning WHERE xmin = pg_current_xact_id()::xid;
+COMMIT;

@@ -22,6 +22,8 @@ sub prepare
 	my ($first, $held) = claim($server, $agent, 2);
 	report($server, $agent, 0, $first);
 	$server->safe_psql('postgres', "select millrace.set_clock(clock_timestamp() + interval '2 s')");
+	$server->safe_psql('postgres', 'select millrace.keep()');
+	$server->safe_psql('postgres', "select millrace.set_clock(clock_timestamp() + interval '4 s')");
 	submit($server, 2);
 	$server->safe_psql('postgres', 'select millrace.keep()');
 	$server->poll_query_until('postgres', 'select looked_at = millrace_internal.clock() from millrace_internal.learning')
