@@ -2,7 +2,7 @@
 
 import PackageDescription
 
-// Imports point one way: CLibpq → Postgres → Millrace → MillraceAgent → MillraceCLI.
+// Imports point one way: CLibpq → Postgres → Millrace → MillraceAgent, MillraceEvents → MillraceCLI.
 let package = Package(
     name: "millrace",
     platforms: [.macOS(.v15)],
@@ -10,6 +10,7 @@ let package = Package(
         .library(name: "Postgres", targets: ["Postgres"]),
         .library(name: "Millrace", targets: ["Millrace"]),
         .library(name: "MillraceAgent", targets: ["MillraceAgent"]),
+        .library(name: "MillraceEvents", targets: ["MillraceEvents"]),
         .executable(name: "millrace", targets: ["MillraceCLI"]),
     ],
     dependencies: [
@@ -44,7 +45,11 @@ let package = Package(
             dependencies: [
                 "CZlib",
                 "Postgres",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "Yams", package: "Yams"),
@@ -65,11 +70,26 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ]
         ),
+        .target(
+            name: "MillraceEvents",
+            dependencies: [
+                "CZlib",
+                "Millrace",
+                "Postgres",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]
+        ),
         .executableTarget(
             name: "MillraceCLI",
             dependencies: [
                 "Millrace",
                 "MillraceAgent",
+                "MillraceEvents",
                 "Postgres",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Collections", package: "swift-collections"),
@@ -103,6 +123,17 @@ let package = Package(
             dependencies: [
                 "GreeterExample",
                 "MillraceAgent",
+                "MillraceTestSupport",
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+            ]
+        ),
+        .testTarget(
+            name: "EventTests",
+            dependencies: [
+                "CZlib",
+                "MillraceCLI",
+                "MillraceEvents",
                 "MillraceTestSupport",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Hummingbird", package: "hummingbird"),

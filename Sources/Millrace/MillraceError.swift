@@ -65,6 +65,12 @@ extension MillraceError.Code {
     public static let notAdopted = Self(rawValue: "MR024")
     /// The step was handed out again or has ended: what is being done for it does not count any more.
     public static let staleHandOut = Self(rawValue: "MR041")
+    /// There is no such subscription.
+    public static let unknownSubscription = Self(rawValue: "MR061")
+    /// A position that was read before the server was restarted; reading goes on at the stored one.
+    public static let positionOfEarlierServer = Self(rawValue: "MR062")
+    /// Retention has dropped events that the subscription had not read.
+    public static let overtaken = Self(rawValue: "MR064")
     /// Something that was asked for does not exist.
     public static let notFound = Self(rawValue: "not_found")
 }
