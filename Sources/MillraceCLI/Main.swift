@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import Millrace
 import MillraceAgent
+import MillraceEvents
 import Postgres
 
 /// Parses, runs, and says what went wrong and with which exit code.
@@ -40,6 +41,9 @@ struct Main {
             exit(with: MillraceError(error))
         case let error as AgentConfigurationError:
             exit(with: MillraceError(.malformed, error.message))
+        case let error as SinkError:
+            Terminal.error.print("\(Terminal.error.style("millrace:", .red)) \(error)")
+            Glibc.exit(ExitStatus.failed.rawValue)
         case is CancellationError:
             Glibc.exit(ExitStatus.failed.rawValue)
         default:

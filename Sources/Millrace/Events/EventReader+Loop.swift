@@ -43,10 +43,15 @@ extension EventReader {
         // MARK: Reading
 
         private func listen() async {
-            for await _ in listener.events { reader.news.ring() }
+            for await event in listener.events {
+                if case .notification = event { hear(true) } else { hear(false) }
+                reader.news.ring()
+            }
             // The listener ends only with the service; the others say when that is.
             while !Task.isCancelled, !isStopping { try? await Task.sleep(for: .seconds(3600)) }
         }
+
+        private func hear(_ isNotified: Bool) { reader.state.withLock { $0.isNotified = isNotified } }
 
         private func read() async throws {
             var failures = 0
@@ -57,12 +62,11 @@ extension EventReader {
                     continue
                 }
                 do throws(MillraceError) {
-                    if looks.interval == nil { looks.begin(isNotified: try await isNotified()) }
                     let count = try await readOnce()
                     if failures > 0 { reader.logger.info("Events can be read again.", metadata: metadata()) }
                     failures = 0
                     // Fewer than there was room for: nothing is left that was committed when the call began.
-                    if count < configuration.readSize { await reader.news.wait(for: looks.next(afterReading: count)) }
+                    if count < configuration.readSize { await reader.news.wait(for: nextLook(&looks, count)) }
                 } catch {
                     if Task.isCancelled || isStopping { return }
                     failures += 1
@@ -90,9 +94,8 @@ extension EventReader {
             return events.count
         }
 
-        /// The plain tier does not say when there are new events.
-        private func isNotified() async throws(MillraceError) -> Bool {
-            try await client.installation().tier == "dispatcher"
+        private func nextLook(_ looks: inout Looks, _ count: Int) -> Duration {
+            looks.next(afterReading: count, isNotified: reader.state.withLock { $0.isNotified })
         }
 
         /// - Returns: Whether to wait before trying again.
@@ -173,26 +176,22 @@ extension EventReader {
 }
 
 /// How long to wait for news.
+///
+/// Where notifications come, a slow look is for those that got lost. Where none has come yet (the plain tier sends none)
+/// looking is how news come: often while something comes, and seldom when nothing does.
 private struct Looks {
-    private let configuration: EventReader.Configuration
-    /// The wait at hand; nil until the tier is known.
-    private(set) var interval: Duration?
-    private var shortest = Duration.zero
-    private var longest = Duration.zero
+    private static let shortest = Duration.milliseconds(5)
+    private let slowest: Duration
+    private let slow: Duration
+    private var last = shortest
 
-    init(_ configuration: EventReader.Configuration) { self.configuration = configuration }
-
-    /// Where notifications come, a slow look is for those that got lost. Elsewhere looking is how news come: often while
-    /// something comes, and seldom when nothing does.
-    mutating func begin(isNotified: Bool) {
-        longest = isNotified ? configuration.lookInterval : min(configuration.lookInterval, .milliseconds(250))
-        shortest = isNotified ? longest : min(longest, .milliseconds(5))
-        interval = shortest
+    init(_ configuration: EventReader.Configuration) {
+        slowest = configuration.lookInterval
+        slow = min(slowest, .milliseconds(250))
     }
 
-    mutating func next(afterReading count: Int) -> Duration {
-        let next = count > 0 ? shortest : interval ?? longest
-        interval = min(next * 2, longest)
-        return next * Double.random(in: 0.8...1.2)
+    mutating func next(afterReading count: Int, isNotified: Bool) -> Duration {
+        last = count > 0 ? min(Self.shortest, slow) : min(last * 2, slow)
+        return (isNotified ? slowest : last) * Double.random(in: 0.8...1.2)
     }
 }

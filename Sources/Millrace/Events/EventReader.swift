@@ -30,6 +30,8 @@ public final class EventReader: Service, Sendable {
         /// Since when there has been something in the buffer.
         var since: ContinuousClock.Instant?
         var waitsForRoom = false
+        /// Whether the database says when there are new events.
+        var isNotified = false
         var isStopping = false
         /// Whether who takes batches has seen the end.
         var isLeft = false

@@ -1,17 +1,19 @@
 import Foundation
 import Postgres
 
-/// A named position in the log of events.
+/// Somebody who reads the log of events, and how far he has come.
 public struct Subscription: Sendable, Hashable, Encodable {
     public var name: String
-    public var position: String
-    /// How many events lie between the position and the end of the log, about.
-    public var lagEvents: Int64?
-    /// How old the first event behind the position is, in seconds.
-    public var lagSeconds: Double?
-    public var storedAt: Date?
-    /// Whether retention has dropped events that it had not read.
-    public var overtaken: Bool
+    public var startedFrom: String
+    public var createdAt: Date
+    /// When the position was stored last.
+    public var storedAt: Date
+    /// How many events are behind the stored position, about.
+    public var lagEvents: Int64
+    /// How old the last event is that is stored as delivered, where there are newer ones.
+    public var lagSeconds: Double
+    /// When retention has dropped events that had not been read, until it is noted; nil where it has not.
+    public var overtakenAt: Date?
 }
 
 /// Where a new subscription begins.
@@ -79,5 +81,24 @@ extension Client {
             "select millrace.commit_position(name => $1, \"position\" => $2)",
             [.text(name), .text(position)]
         )
+    }
+
+    /// All subscriptions.
+    public func subscriptions() async throws(MillraceError) -> [Subscription] {
+        let sql = """
+            select name, started_from, created_at, stored_at, lag_events, extract(epoch from lag)::float8, overtaken_at
+            from millrace.subscriptions order by name
+            """
+        return try await rows(sql) { row throws(PostgresError) in
+            Subscription(
+                name: try row.string(0),
+                startedFrom: try row.string(1),
+                createdAt: try row.date(2) ?? .distantPast,
+                storedAt: try row.date(3) ?? .distantPast,
+                lagEvents: try row.int64(4),
+                lagSeconds: try row.double(5),
+                overtakenAt: try row.date(6)
+            )
+        }
     }
 }

@@ -4,6 +4,8 @@ import Logging
 import Foundation
 import Millrace
 import MillraceAgent
+import MillraceEvents
+import ServiceLifecycle
 
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -29,6 +31,12 @@ struct AgentCommand: AsyncParsableCommand {
     @Option(help: "The name that millrace status shows.")
     var name: String?
 
+    @Option(help: ArgumentHelp("Also publish the events of a subscription.", valueName: "subscription"))
+    var publish: String?
+
+    @Option(help: ArgumentHelp("Where to publish: http(s)://…, file:PATH, or - for standard output.", valueName: "place"))
+    var publishTo: String?
+
     @Option(help: ArgumentHelp("A file with settings, in JSON.", valueName: "file"), completion: .file())
     var config: String?
 
@@ -48,18 +56,45 @@ struct AgentCommand: AsyncParsableCommand {
         var logger = Logger(label: "millrace.agent")
         logger.logLevel = logLevel
         let agent = MillraceAgent.Agent(configuration: configuration, database: database, logger: logger)
-        try await agent.runService()
+        guard let publishing = try PublisherConfiguration(reader: reader) else { return try await agent.runService() }
+        let publisher = Publishing(publisher: try publishing.publisher(database, logger: logger), logger: logger)
+        try await ServiceGroup(
+            configuration: .init(
+                services: [
+                    .init(service: publisher, successTerminationBehavior: .ignore),
+                    .init(service: agent, successTerminationBehavior: .gracefullyShutdownGroup),
+                ],
+                gracefulShutdownSignals: [.sigterm, .sigint],
+                logger: logger
+            )
+        ).run()
+    }
+
+    /// A publisher that ends alone where its sink refuses events for good: work goes on.
+    private struct Publishing: Service {
+        let publisher: EventPublisher
+        let logger: Logger
+
+        func run() async throws {
+            do {
+                try await publisher.run()
+            } catch {
+                logger.error("Publishing has ended; the agent goes on.", metadata: ["error": "\(error)"])
+            }
+        }
     }
 
     private var flags: [AbsoluteConfigKey: ConfigValue] {
         var flags: [AbsoluteConfigKey: ConfigValue] = [:]
-        func set(_ key: String, _ content: ConfigContent) {
-            flags[AbsoluteConfigKey(["agent", key])] = ConfigValue(content, isSecret: false)
+        func set(_ key: String, in scope: String = "agent", _ content: ConfigContent) {
+            flags[AbsoluteConfigKey([scope, key])] = ConfigValue(content, isSecret: key == "to")
         }
         if !queues.isEmpty { set("queues", .stringArray(queues.flatMap(Self.names))) }
         if !handlers.isEmpty { set("handlers", .stringArray(handlers.flatMap(Self.names))) }
         if let concurrency { set("concurrency", .int(concurrency)) }
         if let name { set("name", .string(name)) }
+        if let publish { set("subscription", in: "publish", .string(publish)) }
+        if let publishTo { set("to", in: "publish", .string(publishTo)) }
         return flags
     }
 
