@@ -95,6 +95,7 @@ let package = Package(
                 .product(name: "Collections", package: "swift-collections"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
@@ -131,11 +132,11 @@ let package = Package(
         .testTarget(
             name: "EventTests",
             dependencies: [
-                "CZlib",
+                "Millrace",
+                "MillraceAgent",
                 "MillraceCLI",
                 "MillraceEvents",
                 "MillraceTestSupport",
-                .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Hummingbird", package: "hummingbird"),
             ]
         ),

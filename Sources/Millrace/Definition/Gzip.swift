@@ -1,7 +1,7 @@
 import CZlib
 
 /// Decompression of `.gz` files by zlib.
-enum Gzip {
+package enum Gzip {
     /// What a file may unpack to. A few bytes of gzip can name terabytes.
     static let limit = 1 << 30
 
@@ -9,7 +9,7 @@ enum Gzip {
         bytes.starts(with: [0x1f, 0x8b])
     }
 
-    static func decompress(_ input: [UInt8]) throws(MillraceError) -> [UInt8] {
+    package static func decompress(_ input: [UInt8]) throws(MillraceError) -> [UInt8] {
         var stream = z_stream()
         // 16 asks zlib for a gzip header; 15 is the largest window.
         let version = ZLIB_VERSION

@@ -4,9 +4,9 @@ import DequeModule
 ///
 /// Some events carry a position. It may be stored as soon as all events up to there have been delivered, or were held
 /// back: by the filter, or because they had been read before.
-struct EventBuffer: Sendable {
+package struct EventBuffer: Sendable {
     /// How many events there is room for.
-    let capacity: Int
+    package let capacity: Int
     private let filter: EventFilter
     private var events: Deque<Event> = []
     private var window: RecentNumbers
@@ -19,31 +19,31 @@ struct EventBuffer: Sendable {
     private var delivered = 0
 
     /// What the next read goes on after; nil for the stored position.
-    private(set) var readPosition: String?
+    package private(set) var readPosition: String?
     /// The position to store, where there is a new one.
-    private(set) var positionToStore: String?
+    package private(set) var positionToStore: String?
 
     /// - Parameter window: How many event ids to remember, so that none of them is handed out twice.
-    init(capacity: Int, window: Int, filter: EventFilter) {
+    package init(capacity: Int, window: Int, filter: EventFilter) {
         self.capacity = capacity
         self.filter = filter
         self.window = RecentNumbers(capacity: window)
     }
 
-    var count: Int { events.count }
-    var isEmpty: Bool { events.isEmpty }
+    package var count: Int { events.count }
+    package var isEmpty: Bool { events.isEmpty }
     /// Whether events have been handed out and are not delivered yet.
-    var isDelivering: Bool { delivered < handedOut }
+    package var isDelivering: Bool { delivered < handedOut }
 
     /// What became of events that were read.
-    struct Added: Equatable {
-        var kept = 0
-        var filtered = 0
-        var repeated = 0
+    package struct Added: Equatable {
+        package var kept = 0
+        package var filtered = 0
+        package var repeated = 0
     }
 
     /// Takes up what was read after ``readPosition``.
-    mutating func add(_ read: [Event]) -> Added {
+    package mutating func add(_ read: [Event]) -> Added {
         var added = Added()
         for event in read {
             if !window.insert(event.eventID) {
@@ -62,7 +62,7 @@ struct EventBuffer: Sendable {
     }
 
     /// Hands out the oldest events; nil where there are none.
-    mutating func take(max: Int) -> EventBatch? {
+    package mutating func take(max: Int) -> EventBatch? {
         guard !events.isEmpty else { return nil }
         let taken = Array(events.prefix(max))
         events.removeFirst(taken.count)
@@ -71,19 +71,19 @@ struct EventBuffer: Sendable {
     }
 
     /// All up to a batch has been dealt with.
-    mutating func delivered(_ batch: EventBatch) {
+    package mutating func delivered(_ batch: EventBatch) {
         delivered = max(delivered, batch.end)
         reach()
     }
 
     /// The position was stored; a newer one may have come meanwhile.
-    mutating func stored(_ position: String) {
+    package mutating func stored(_ position: String) {
         if positionToStore == position { positionToStore = nil }
     }
 
     /// The positions at hand are not valid any more: reading goes on at the stored one. What comes again is in the
     /// window.
-    mutating func readAgain() {
+    package mutating func readAgain() {
         readPosition = nil
         positionToStore = nil
         marks.removeAll()

@@ -4,6 +4,9 @@ struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure the engine on this machine.",
         discussion: "Work on a database that does nothing else meanwhile.",
-        subcommands: [Throughput.self, Latency.self, Mixed.self, Stress.self, Spike.self, Soak.self, Replay.self]
+        subcommands: [
+            Throughput.self, Latency.self, EventsBench.self, Mixed.self, Stress.self, Spike.self, Soak.self,
+            Replay.self,
+        ]
     )
 }

@@ -5,13 +5,13 @@ import Postgres
 ///
 /// It runs once for each event of a busy log, so it copies bytes and makes no strings; all that is the same for every
 /// event is made once.
-struct CloudEventWriter {
-    private(set) var bytes: [UInt8] = []
+package struct CloudEventWriter {
+    package private(set) var bytes: [UInt8] = []
     private let begin: [UInt8]
     private var time = TimestampText()
 
     /// - Parameter source: The URI reference that says whose events they are.
-    init(source: String) {
+    package init(source: String) {
         var head = CloudEventWriter()
         head.append(#"{"specversion":"1.0","source":"#)
         head.string(source)
@@ -21,10 +21,10 @@ struct CloudEventWriter {
 
     private init() { begin = [] }
 
-    mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+    package mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
     /// A batch: the body of `application/cloudevents-batch+json`.
-    mutating func array(_ events: [Event]) {
+    package mutating func array(_ events: [Event]) {
         append("[")
         for (index, event) in events.enumerated() {
             if index > 0 { append(",") }
@@ -34,7 +34,7 @@ struct CloudEventWriter {
     }
 
     /// An event a line.
-    mutating func lines(_ events: [Event]) {
+    package mutating func lines(_ events: [Event]) {
         for event in events {
             write(event)
             append("\n")

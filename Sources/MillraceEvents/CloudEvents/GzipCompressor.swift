@@ -1,11 +1,11 @@
 import CZlib
 
 /// Packs bodies with zlib, one after the other, at the level that costs least.
-struct GzipCompressor: ~Copyable {
+package struct GzipCompressor: ~Copyable {
     /// At an address of its own: zlib keeps a pointer to it.
     private let stream: UnsafeMutablePointer<z_stream>
 
-    init() {
+    package init() {
         stream = .allocate(capacity: 1)
         stream.initialize(to: z_stream())
         // 16 asks for a gzip header; 15 is the largest window, 9 the most memory.
@@ -20,7 +20,7 @@ struct GzipCompressor: ~Copyable {
         stream.deallocate()
     }
 
-    func compress(_ bytes: [UInt8]) -> [UInt8] {
+    package func compress(_ bytes: [UInt8]) -> [UInt8] {
         deflateReset(stream)
         let bound = Int(deflateBound(stream, UInt(bytes.count)))
         return [UInt8](unsafeUninitializedCapacity: bound) { output, count in

@@ -35,7 +35,7 @@ public final class FileSink: EventSink {
         }
         do {
             let length = try Self.wholeLines(of: file)
-            try Self.truncate(file, to: length)
+            if try file.seek(offset: 0, from: .end) > length { try Self.truncate(file, to: length) }
             state = Mutex(State(writer: CloudEventWriter(source: source), length: length))
         } catch {
             try? file.close()

@@ -149,11 +149,11 @@ private struct Endpoint {
 }
 
 /// The header `Retry-After`: seconds, or a date.
-enum RetryAfter {
+package enum RetryAfter {
     /// Nobody is left alone for longer.
     static let longest = Duration.seconds(3600)
 
-    static func pause(_ header: String?, now: Date) -> Duration? {
+    package static func pause(_ header: String?, now: Date) -> Duration? {
         guard let header else { return nil }
         if let seconds = Int(header) { return min(.seconds(max(0, seconds)), longest) }
         guard let date = try? Date(header, strategy: httpDate) else { return nil }
