@@ -70,7 +70,7 @@ public struct Agent: Service, Sendable {
         let loop = AgentLoop(
             configuration: configuration,
             handlers: served,
-            client: WorkClient(pool: pool),
+            pool: pool,
             listener: listener,
             logger: logger
         )

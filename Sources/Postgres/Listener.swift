@@ -15,6 +15,7 @@ public final class Listener: Service, Sendable {
     private let backOff: BackOff
     private let logger: Logger
     private let wanted: Mutex<Wanted>
+    private let handler = Mutex<Handler?>(nil)
     private let stream: AsyncStream<Event>
     private let streamContinuation: AsyncStream<Event>.Continuation
 
@@ -22,6 +23,11 @@ public final class Listener: Service, Sendable {
         var channels: Set<String>
         /// Tells the connection, while there is one, that the set has changed.
         var changed: AsyncStream<Void>.Continuation?
+    }
+
+    /// A bare closure would be wrapped once more each time that it is read from a generic lock.
+    private struct Handler {
+        let call: @Sendable (Event) -> Void
     }
 
     public init(
@@ -39,6 +45,12 @@ public final class Listener: Service, Sendable {
 
     /// What happens, for one consumer. Ends when ``run()`` does.
     public var events: AsyncStream<Event> { stream }
+
+    /// Passes what happens to `handler` instead of to ``events``: at once, on the thread that has read it, where it must
+    /// not wait. For who cannot spare the switch of threads; to be set before ``run()``.
+    public func handleEvents(with handler: @escaping @Sendable (Event) -> Void) {
+        self.handler.withLock { $0 = Handler(call: handler) }
+    }
 
     /// Replaces the set of channels.
     public func listen(to channels: Set<String>) {
@@ -76,11 +88,11 @@ public final class Listener: Service, Sendable {
     private func serve(_ connection: Connection) async -> PostgresError {
         let (changes, changed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         wanted.withLock { $0.changed = changed }
+        connection.onNotification { self.pass(on: .notification($0)) }
         return await withTaskGroup(of: PostgresError.self) { group in
             group.addTask {
-                for await notification in connection.notifications {
-                    self.streamContinuation.yield(.notification(notification))
-                }
+                // Ends with the connection; notifications go to the handler.
+                for await _ in connection.notifications {}
                 return .connectionLost("")
             }
             group.addTask {
@@ -109,7 +121,11 @@ public final class Listener: Service, Sendable {
             current.subtracting(channels).map { "UNLISTEN " + Connection.quoteIdentifier($0) }
             + added.map { "LISTEN " + Connection.quoteIdentifier($0) }
         _ = try await connection.call(statements.map { Statement($0, prepared: false) })
-        if isFirst || !added.isEmpty { streamContinuation.yield(.listening(channels)) }
+        if isFirst || !added.isEmpty { pass(on: .listening(channels)) }
         return channels
+    }
+
+    private func pass(on event: Event) {
+        if let handler = handler.withLock({ $0 }) { handler.call(event) } else { streamContinuation.yield(event) }
     }
 }

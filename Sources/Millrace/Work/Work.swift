@@ -53,8 +53,8 @@ public struct Work: Sendable {
             token: try row.int32(offset + Column.token.rawValue)
         )
         attempt = try row.int32(offset + Column.attempt.rawValue)
-        timeout = try row.decode(offset + Column.timeout.rawValue)
-        element = try row.decode(offset + Column.element.rawValue)
+        timeout = try row.optionalDouble(offset + Column.timeout.rawValue)
+        element = try row.optionalInt32(offset + Column.element.rawValue)
         content = .received(row, offset)
     }
 

@@ -201,8 +201,8 @@ extension WorkClient {
                 reported.answers.append(
                     ReportAnswer(
                         answer: Self.answer(row),
-                        code: try row.decode(1),
-                        message: try row.decode(2)
+                        code: try row.optionalString(1),
+                        message: try row.optionalString(2)
                     )
                 )
             } else {

@@ -21,10 +21,11 @@ extension AgentConfiguration {
             }
             concurrency.perHandler[String(parts[0])] = number
         }
-        reports.batchSize = try agent.number("reports.batchSize", default: reports.batchSize)
-        reports.flushDelay = try agent.duration("reports.flushDelay", default: reports.flushDelay)
-        reports.flights = try agent.number("reports.flights", default: reports.flights)
-        claims.lookahead = try agent.duration("claims.lookahead", default: claims.lookahead)
+        reports.batchSize = try agent.number("reports.batchSize")
+        reports.flushDelay = try agent.duration("reports.flushDelay")
+        reports.flights = try agent.number("reports.flights")
+        claims.lookahead = try agent.duration("claims.lookahead")
+        claims.patience = try agent.duration("claims.patience", default: claims.patience)
         claims.lookInterval = try agent.duration("claims.lookInterval", default: claims.lookInterval)
         claims.maxBytes = try agent.number("claims.maxBytes", default: claims.maxBytes)
         lease = try agent.duration("lease", default: lease)
@@ -41,16 +42,22 @@ extension AgentConfiguration {
 }
 
 extension ConfigReader {
+    fileprivate func number(_ key: ConfigKey, default fallback: Int) throws -> Int { try number(key) ?? fallback }
+
     /// A whole number; text that is none is an error, not the default.
-    fileprivate func number(_ key: ConfigKey, default fallback: Int) throws -> Int {
+    fileprivate func number(_ key: ConfigKey) throws -> Int? {
         if let number = int(forKey: key) { return number }
-        guard let text = string(forKey: key) else { return fallback }
+        guard let text = string(forKey: key) else { return nil }
         throw AgentConfigurationError(message: "The agent's setting \(key) is \"\(text)\"; write a whole number.")
     }
 
-    /// A duration as text: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.
     fileprivate func duration(_ key: ConfigKey, default fallback: Duration) throws -> Duration {
-        guard let text = string(forKey: key) else { return fallback }
+        try duration(key) ?? fallback
+    }
+
+    /// A duration as text: a number with `ms`, `s`, `m` or `h`; a bare number is seconds.
+    fileprivate func duration(_ key: ConfigKey) throws -> Duration? {
+        guard let text = string(forKey: key) else { return nil }
         guard let duration = Duration(text: text) else {
             throw AgentConfigurationError(
                 message: "The agent's setting \(key) is \"\(text)\"; write a duration such as 250ms, 10s, 5m or 1h."

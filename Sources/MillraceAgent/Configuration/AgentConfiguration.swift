@@ -33,14 +33,15 @@ public struct AgentConfiguration: Sendable {
         public init() {}
     }
 
-    /// Results on their way to the database.
+    /// Results on their way to the database. What is nil is tuned by what the agent measures.
     public struct Reports: Sendable {
-        /// The most results, and the most new steps, of one call.
-        public var batchSize = 500
-        /// How long a result may wait for others while there is other work; an idle agent reports at once.
-        public var flushDelay = Duration.milliseconds(2)
-        /// Calls under way at once.
-        public var flights = 2
+        /// The most results, and the most new steps, of one call. Tuned: 50 to 5,000, from 500.
+        public var batchSize: Int?
+        /// How long a result may wait for others that are to be expected; one that stands alone leaves at once.
+        /// Tuned: 0.1 to 5 ms.
+        public var flushDelay: Duration?
+        /// Calls under way at once. Tuned: 1 to 4, and at most a quarter of the pool's connections, from 2.
+        public var flights: Int?
 
         public init() {}
     }
@@ -48,8 +49,11 @@ public struct AgentConfiguration: Sendable {
     /// Work on its way from the database.
     public struct Claims: Sendable {
         /// How much work, measured in its own time, to hold ready beside what is in execution. Steps that take longer
-        /// than that are not claimed before they can start, so that other agents find them.
-        public var lookahead = Duration.milliseconds(20)
+        /// than that are not claimed before they can start, so that other agents find them. Nil: one to eight round
+        /// trips, between 1 and 250 ms.
+        public var lookahead: Duration?
+        /// How long a step may wait here for a slot before it is given back.
+        public var patience = Duration.milliseconds(250)
         /// How often to look without having been woken, give or take a fifth.
         public var lookInterval = Duration.seconds(5)
         /// The bound on the inputs and settings of one call.
@@ -71,13 +75,23 @@ extension AgentConfiguration {
     var limits: AgentLimits {
         AgentLimits(
             concurrency: concurrency.total,
-            batchSize: reports.batchSize,
+            tuning: tuning,
             maxBytes: claims.maxBytes,
-            flushDelay: reports.flushDelay,
-            flights: reports.flights,
-            lookahead: claims.lookahead,
+            patience: claims.patience,
             lookInterval: claims.lookInterval,
             reconnect: reconnect
+        )
+    }
+
+    /// A value that is set is a range of one.
+    var tuning: TuningBounds {
+        let bounds = TuningBounds()
+        return TuningBounds(
+            batchSize: reports.batchSize.map { $0...$0 } ?? bounds.batchSize,
+            flights: reports.flights.map { $0...$0 } ?? 1...(pool.max / 4).clamped(to: 2...bounds.flights.upperBound),
+            flushDelay: reports.flushDelay.map { $0...$0 } ?? bounds.flushDelay,
+            lookahead: claims.lookahead.map { $0...$0 } ?? bounds.lookahead,
+            connections: min(pool.min, pool.max)...pool.max
         )
     }
 
@@ -85,7 +99,7 @@ extension AgentConfiguration {
     func limit(for handler: String) -> Int {
         let limit = min(concurrency.total, concurrency.perHandler[handler] ?? concurrency.total)
         // Each sql step holds a connection; flights and the heartbeat must always find one.
-        return handler == "sql" ? max(1, min(limit, pool.max - reports.flights - 1)) : limit
+        return handler == "sql" ? max(1, min(limit, pool.max - tuning.flights.upperBound - 1)) : limit
     }
 
     /// Says what cannot work.
@@ -104,13 +118,20 @@ extension AgentConfiguration {
                 "at least 1; leave the handler out of `handlers` to serve none"
             )
         }
-        try require((1...100_000).contains(reports.batchSize), "reports.batch_size", "between 1 and 100000")
-        try require((1...16).contains(reports.flights), "reports.flights", "between 1 and 16")
-        try require(reports.flushDelay >= .zero, "reports.flush_delay", "no negative duration")
+        try require(
+            reports.batchSize.map { (1...100_000).contains($0) } ?? true,
+            "reports.batch_size",
+            "between 1 and 100000"
+        )
+        try require(reports.flights.map { (1...16).contains($0) } ?? true, "reports.flights", "between 1 and 16")
+        try require(reports.flushDelay ?? .zero >= .zero, "reports.flush_delay", "no negative duration")
+        try require(claims.lookahead ?? .zero >= .zero, "claims.lookahead", "no negative duration")
+        try require(claims.patience > .zero, "claims.patience", "a positive duration")
         try require(claims.lookInterval > .zero, "claims.look_interval", "a positive duration")
         try require((1024...1 << 30).contains(claims.maxBytes), "claims.max_bytes", "between 1 KiB and 1 GiB")
         try require(shutdown.gracePeriod >= .zero, "shutdown.grace_period", "no negative duration")
-        try require(pool.max >= reports.flights + 2, "pool.max", "at least 2 more than reports.flights")
+        let flights = reports.flights ?? 2
+        try require(pool.max >= flights + 2, "pool.max", "at least \(flights + 2): two more than reports.flights")
     }
 }
 

@@ -28,13 +28,13 @@ extension AgentLoop {
 
     /// Tells the state the answer, and executes what immediate handlers have to do.
     private func land(_ flight: Flight, _ answer: Reported, begin: ContinuousClock.Instant) -> [StepReport] {
-        let duration = ContinuousClock.now - begin
-        let (work, running, queued) = core.withLock { core in
-            let now = ContinuousClock.now
+        let now = ContinuousClock.now
+        let (work, held, decisions) = core.withLock { core in
             let work = core.state.landed(flight, answer, at: now)
-            return (work, core.state.running, core.state.queued)
+            return (work, AgentMetrics.Held(core.state, at: now), core.state.tuner.takeDecisions())
         }
-        metrics.landed(flight, answer, after: duration, running: running, queued: queued)
+        metrics.landed(flight, answer, after: now - begin, held)
+        report(decisions)
         for (report, row) in zip(flight.reports, answer.answers) where row.answer != .applied {
             logger.log(
                 // Stale is what a repeated report looks like, and one of a step that was taken away.
@@ -71,6 +71,31 @@ extension AgentLoop {
             reports.append(report)
         }
         return reports
+    }
+
+    /// Tells the log and the metrics what the tuner has decided.
+    func report(_ decisions: [TuningDecision]) {
+        for decision in decisions {
+            metrics.decided(decision)
+            logger.info(
+                "Tuned.",
+                metadata: [
+                    "what": "\(decision.knob.rawValue)", "from": "\(decision.from)", "to": "\(decision.to)",
+                    "reason": "\(decision.reason)",
+                ]
+            )
+        }
+    }
+
+    /// Lets the tuner see how callers of the pool fare, and the pool what it decides.
+    func tunePool() {
+        let waits = pool.statistics.waits
+        let (connections, decisions) = core.withLock { core in
+            core.state.tuner.looked(atPool: waits)
+            return (core.state.tuner.tuning.connections, core.state.tuner.takeDecisions())
+        }
+        if !decisions.isEmpty { pool.resize(min: connections) }
+        report(decisions)
     }
 
     /// After a lost answer: has the database take back all that is not known here.

@@ -63,6 +63,7 @@ extension AgentLoop {
             do {
                 let answer = try await client.heartbeat(agent: agentID, queued: queued)
                 apply(answer)
+                tunePool()
                 beats.set(for: .now + answer.nextBeat)
             } catch {
                 _ = classify(error, of: agentID, during: "heartbeat")
@@ -85,22 +86,20 @@ extension AgentLoop {
         if answer.claimable { announce() }
     }
 
-    private func announce() {
-        core.withLock { $0.state.announced() }
-        alarm.ring()
+    /// What the listener has read, on its thread: a look sets out from here without another task in between.
+    func hear(_ event: Listener.Event) {
+        switch event {
+        case .notification(let notification) where notification.channel == Self.revokedChannel: beats.ring()
+        case .notification: announce()
+        case .listening:
+            // What was sent before may have been missed.
+            announce()
+            beats.ring()
+        }
     }
 
-    func listen() async {
-        for await event in listener.events {
-            switch event {
-            case .listening:
-                // What was sent before may have been missed.
-                announce()
-                beats.ring()
-            case .notification(let notification):
-                if notification.channel == Self.revokedChannel { beats.ring() } else { announce() }
-            }
-        }
+    private func announce() {
+        pursue { state, _ in state.announced() }
     }
 
     /// Says what kind of failure it is; one kind, that the agent is unknown, is acted on here.

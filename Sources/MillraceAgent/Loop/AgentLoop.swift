@@ -35,6 +35,7 @@ final class AgentLoop: Service, Sendable {
     let handlers: [String: any Handler]
     let immediateHandlers: [String: any ImmediateHandler]
     let client: WorkClient
+    let pool: Pool
     let listener: Listener
     let logger: Logger
     let metrics = AgentMetrics()
@@ -45,14 +46,15 @@ final class AgentLoop: Service, Sendable {
     init(
         configuration: AgentConfiguration,
         handlers: [String: any Handler],
-        client: WorkClient,
+        pool: Pool,
         listener: Listener,
         logger: Logger
     ) {
         self.configuration = configuration
         self.handlers = handlers
         immediateHandlers = handlers.compactMapValues { $0 as? any ImmediateHandler }
-        self.client = client
+        self.pool = pool
+        client = WorkClient(pool: pool)
         self.listener = listener
         self.logger = logger
         let slots = handlers.keys.sorted().map { name in
@@ -63,6 +65,7 @@ final class AgentLoop: Service, Sendable {
             )
         }
         core = Mutex(Core(state: AgentState(limits: configuration.limits, slots: slots, now: .now)))
+        listener.handleEvents { [weak self] in self?.hear($0) }
     }
 
     /// The agent's number in the database, while it has one.
@@ -98,13 +101,10 @@ final class AgentLoop: Service, Sendable {
     private func conduct() async {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.keepLease() }
-            group.addTask { await self.listen() }
             alarm.ring()
             for await _ in alarm.wakes {
                 cancel(overdueAndStopped())
-                while let flight = nextFlight() {
-                    group.addTask { await self.fly(flight) }
-                }
+                pursue()
                 if core.withLock({ $0.state.shouldReconcile(at: .now) }) { await reconcile() }
                 if takeRegistering() { group.addTask { await self.registerAgain() } }
                 if isOver { break }
@@ -134,31 +134,38 @@ final class AgentLoop: Service, Sendable {
         }
     }
 
-    /// Tells the state the news, starts what may start, and answers the flight that is to set out, if any.
-    func nextFlight(
-        after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }
-    ) -> Flight? {
-        core.withLock { core in
+    /// Tells the state the news, starts what may start, and carries on with what is decided.
+    ///
+    /// - Returns: the flight that is to set out, for the caller to fly; any further ones fly beside it.
+    func carryOn(after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }) -> Flight? {
+        var flights: [Flight] = []
+        let isConductorNeeded = core.withLock { core in
             let now = ContinuousClock.now
             news(&core.state, now)
             start(core.state.startable(at: now), in: &core)
-            let flight = core.state.nextFlight(at: now)
+            while let flight = core.state.nextFlight(at: now) { flights.append(flight) }
             var due = core.state.nextDue()
             if let ending = core.ending {
                 let moment = ending.isStopped ? ending.abandonAt : ending.stopAt
                 due = due.map { min($0, moment) } ?? moment
             }
             alarm.set(for: due)
-            return flight
+            return core.ending != nil || core.state.mayHoldUnknown
         }
+        if isConductorNeeded { alarm.ring() }
+        for flight in flights.dropFirst() { setOut(flight) }
+        return flights.first
     }
 
-    /// ``nextFlight(after:)`` for all but the conductor, who is rung up where there may be more to do.
-    func carryOn(after news: (inout AgentState, ContinuousClock.Instant) -> Void) -> Flight? {
-        let flight = nextFlight(after: news)
-        // Another flight may set out beside this one, or the last one has come home.
-        if flight != nil || core.withLock({ $0.ending != nil || $0.state.mayHoldUnknown }) { alarm.ring() }
-        return flight
+    /// Sends the call on the caller's own thread; its answer is another matter. Not a child of anybody, for the same
+    /// reason; `conduct` does not end before it.
+    private func setOut(_ flight: Flight) {
+        Task.immediate { await fly(flight) }
+    }
+
+    /// ``carryOn(after:)`` for those who cannot fly themselves.
+    func pursue(after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }) {
+        if let flight = carryOn(after: news) { setOut(flight) }
     }
 
     // MARK: Steps
@@ -188,11 +195,12 @@ final class AgentLoop: Service, Sendable {
             "step finished",
             metadata: ["run_id": "\(step.runID)", "key": "\(step.key)", "seconds": "\(elapsed)"]
         )
-        let handOut = step.work.handOut
+        if let flight = ended(step.work.handOut, result, elapsed: elapsed) { await fly(flight) }
+    }
+
+    private func ended(_ handOut: HandOut, _ result: StepResult, elapsed: Double) -> Flight? {
         core.withLock { _ = $0.tasks.removeValue(forKey: handOut) }
-        if let flight = carryOn(after: { $0.finished(handOut, result, elapsed: elapsed, at: $1) }) {
-            await fly(flight)
-        }
+        return carryOn { $0.finished(handOut, result, elapsed: elapsed, at: $1) }
     }
 
     func cancel(_ tasks: [Task<Void, Never>]) {

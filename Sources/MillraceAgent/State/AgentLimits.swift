@@ -4,16 +4,12 @@ import Postgres
 package struct AgentLimits: Sendable {
     /// Steps in execution at once, over all handlers.
     package var concurrency: Int
-    /// The most steps one call reports, and the most it takes.
-    package var batchSize: Int
+    /// Between which values the sizes of calls may be tuned.
+    package var tuning: TuningBounds
     /// The bound on the bytes one call reports or takes.
     package var maxBytes: Int
-    /// How long a result may wait for others, when calls are under way or work is at hand.
-    package var flushDelay: Duration
-    /// Calls under way at once.
-    package var flights: Int
-    /// How much work, measured in time, to hold ready beside what is in execution.
-    package var lookahead: Duration
+    /// How long a step may wait here for a slot before it is given back, so that another agent may run it.
+    package var patience: Duration
     /// How often to look for work when nothing has announced any.
     package var lookInterval: Duration
     /// The pauses after calls that found no database.
@@ -21,20 +17,16 @@ package struct AgentLimits: Sendable {
 
     package init(
         concurrency: Int,
-        batchSize: Int = 500,
+        tuning: TuningBounds = TuningBounds(),
         maxBytes: Int = 8 << 20,
-        flushDelay: Duration = .milliseconds(2),
-        flights: Int = 2,
-        lookahead: Duration = .milliseconds(20),
+        patience: Duration = .milliseconds(250),
         lookInterval: Duration = .seconds(5),
         reconnect: BackOff = BackOff()
     ) {
         self.concurrency = concurrency
-        self.batchSize = batchSize
+        self.tuning = tuning
         self.maxBytes = maxBytes
-        self.flushDelay = flushDelay
-        self.flights = flights
-        self.lookahead = lookahead
+        self.patience = patience
         self.lookInterval = lookInterval
         self.reconnect = reconnect
     }

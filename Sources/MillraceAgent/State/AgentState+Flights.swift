@@ -4,7 +4,7 @@ import Millrace
 extension AgentState {
     /// The next call to make now, if any.
     package mutating func nextFlight(at now: Instant) -> Flight? {
-        guard let agentID, flightsOut < limits.flights, !mayHoldUnknown else { return nil }
+        guard let agentID, flightsOut < tuner.tuning.flights, !mayHoldUnknown else { return nil }
         if let pausedUntil {
             guard now >= pausedUntil else { return nil }
             self.pausedUntil = nil
@@ -13,8 +13,10 @@ extension AgentState {
             announced()
             scheduleLook(after: now)
         }
+        giveBackOverdue(at: now)
         let (asked, capacity) = isStopping ? (slots.map { _ in 0 }, nil) : asks()
-        guard shouldReport(at: now) || (capacity != nil && shouldClaim(asked)) else { return nil }
+        // Results that wait for others are soon a better reason for a call than a look is now.
+        guard shouldReport(at: now) || (results.isEmpty && capacity != nil && shouldClaim(asked)) else { return nil }
         for index in slots.indices { slots[index].asked += asked[index] }
         flightsOut += 1
         if capacity != nil { claimsOut += 1 }
@@ -23,22 +25,46 @@ extension AgentState {
             reports: takeResults(at: now),
             capacity: capacity,
             asked: asked,
-            announcements: slots.map(\.announcements)
+            announcements: slots.map(\.announcements),
+            setOutAt: now
         )
     }
 
-    /// By size, after a few milliseconds, and at once when there is nothing else to do.
+    /// By size, when the first has waited long enough for others, and at once where no other is to be expected so soon.
     private func shouldReport(at now: Instant) -> Bool {
         guard let oldestResultAt else { return false }
-        return results.count >= limits.batchSize || isStopping
-            || (flightsOut == 0 && slots.allSatisfy { $0.queued == 0 })
-            || now >= oldestResultAt + limits.flushDelay
+        let delay = tuner.tuning.flushDelay
+        return results.count >= tuner.tuning.batchSize || isStopping || now >= oldestResultAt + delay
+            || resultsExpected(within: delay) < 0.5
+    }
+
+    /// How many of the running steps end within `delay`, if they take as long as others of their handlers.
+    private func resultsExpected(within delay: Duration) -> Double {
+        let seconds = delay.inSeconds
+        return slots.reduce(0) { sum, slot in
+            guard slot.running > 0, let mean = slot.meanElapsed else { return sum }
+            return sum + Double(slot.running) * seconds / max(mean, seconds)
+        }
+    }
+
+    /// What was claimed for slots that have not become free since: another agent may have one for it.
+    private mutating func giveBackOverdue(at now: Instant) {
+        for index in slots.indices {
+            while let first = slots[index].queue.first, now >= first.since + limits.patience {
+                slots[index].queue.removeFirst()
+                guard let step = held[first.work.handOut], !step.isRunning else { continue }
+                forget(first.work.handOut, step)
+                add(StepReport(handOut: first.work.handOut, outcome: .released), at: now)
+            }
+        }
     }
 
     /// One look at a time, more only where the last one found plenty.
     private func shouldClaim(_ asked: [Int]) -> Bool {
-        slots.indices.contains { index in
-            guard asked[index] > 0 else { return false }
+        // What is asked for beyond the free slots is no reason for a call, unless it is known to be there.
+        let hasRoom = slots.reduce(limits.concurrency) { $0 - ($1.isImmediate ? 0 : $1.running + $1.queued + $1.asked) } > 0
+        return slots.indices.contains { index in
+            guard asked[index] > 0, slots[index].isImmediate || hasRoom || slots[index].ahead > 1 else { return false }
             switch slots[index].supply {
             case .empty: return false
             case .possible: return claimsOut == 0
@@ -49,26 +75,46 @@ extension AgentState {
 
     /// Free slots, by handler and in all.
     ///
-    /// Immediate handlers can always take a batch. The others share what is free of the agent's concurrency, first
-    /// those that may have work waiting, so that no step waits here which another agent could run.
+    /// Those of the agent go to handlers that have work here, which is where dependents of results are handed over; one
+    /// step beyond may come for each look at another handler, so that a busy one keeps none out. An agent that has
+    /// nothing to do asks for whatever there is. Immediate handlers can always take a batch.
     private mutating func asks() -> (asked: [Int], capacity: Capacity?) {
-        let prefetches = slots.map { $0.prefetch(lookahead: limits.lookahead, atMost: limits.batchSize) }
+        let batchSize = tuner.tuning.batchSize
+        let prefetches = slots.map { $0.prefetch(lookahead: tuner.tuning.lookahead) }
         var room = limits.concurrency + (prefetches.max() ?? 0) - running
-        var free = slots.map { $0.isImmediate ? 0 : $0.limit - $0.running - $0.queued - $0.asked }
-        for index in slots.indices where !slots[index].isImmediate {
-            free[index] += prefetches[index]
-            room -= slots[index].queued + slots[index].asked
-        }
-        var asked = slots.map { $0.isImmediate ? limits.batchSize : 0 }
+        for slot in slots where !slot.isImmediate { room -= slot.queued + slot.asked }
+        let free = slots.indices.map { slots[$0].isImmediate ? batchSize : max(0, slots[$0].free + prefetches[$0]) }
         rotation &+= 1
-        let order = slots.indices.map { ($0 + rotation) % slots.count }
-        share(&room, among: order.filter { slots[$0].supply != .empty }, free: free, into: &asked)
-        share(&room, among: order.filter { slots[$0].supply == .empty }, free: free, into: &asked)
-        let maxSteps = min(limits.batchSize, asked.reduce(0, +))
-        guard maxSteps > 0 else { return (asked, nil) }
+        let order = slots.indices.map { ($0 + rotation) % slots.count }.filter { !slots[$0].isImmediate }
+        let active = order.filter { slots[$0].isActive }
+        let others = order.filter { !slots[$0].isActive && slots[$0].supply != .empty }
+
+        if isIdle, room > 0 {
+            let most = min(room, batchSize)
+            return (free.map { min($0, most) }, capacity(free.map { min($0, most) }, maxSteps: most))
+        }
+        var asked = slots.map { $0.isImmediate ? batchSize : 0 }
+        share(&room, among: active, free: free, into: &asked)
+        if room <= 0, let other = others.first(where: { free[$0] > 0 && slots[$0].asked == 0 }) {
+            asked[other] = 1
+        }
+        share(&room, among: others, free: free, into: &asked)
+        let quiet = order.filter { !slots[$0].isActive && slots[$0].supply == .empty }
+        share(&room, among: quiet, free: free, into: &asked)
+        return (asked, capacity(asked, maxSteps: min(batchSize, asked.reduce(0, +))))
+    }
+
+    /// Whether nothing tells which handler will have work next.
+    private var isIdle: Bool {
+        results.isEmpty && slots.contains { !$0.isImmediate }
+            && !slots.contains { $0.isImmediate ? $0.supply == .plentiful : $0.isActive }
+    }
+
+    private func capacity(_ asked: [Int], maxSteps: Int) -> Capacity? {
+        guard maxSteps > 0 else { return nil }
         var perHandler: [String: Int] = [:]
         for (index, ask) in asked.enumerated() where ask > 0 { perHandler[slots[index].name] = min(ask, maxSteps) }
-        return (asked, Capacity(maxSteps: maxSteps, perHandler: perHandler, maxBytes: limits.maxBytes))
+        return Capacity(maxSteps: maxSteps, perHandler: perHandler, maxBytes: limits.maxBytes)
     }
 
     /// Gives each slot the same, up to what it can use, until nothing is left.
@@ -77,7 +123,7 @@ extension AgentState {
         while room > 0, !open.isEmpty {
             let part = max(1, room / open.count)
             for index in open where room > 0 {
-                let given = min(part, free[index] - asked[index], room)
+                let given = max(0, min(part, free[index] - asked[index], room))
                 asked[index] += given
                 room -= given
             }
@@ -87,9 +133,10 @@ extension AgentState {
 
     /// The oldest results, bounded in number and bytes.
     private mutating func takeResults(at now: Instant) -> [StepReport] {
+        for index in slots.indices { slots[index].finished = 0 }
         var count = 0
         var bytes = 0
-        while count < results.count, count < limits.batchSize {
+        while count < results.count, count < tuner.tuning.batchSize {
             bytes += results[count].output?.utf8.count ?? 0
             if count > 0, bytes > limits.maxBytes { break }
             count += 1
@@ -118,11 +165,24 @@ extension AgentState {
             reject(report, answer, at: now)
         }
         let arrival = accept(answer.started, at: now)
+        var isSaturated = false
         if let capacity = flight.capacity {
             // Fewer than asked for says nothing when the call's own bounds ended it.
             let isFull = answer.started.count >= capacity.maxSteps || arrival.bytes * 2 >= capacity.maxBytes
             learnSupply(flight, arrival, isFull: isFull)
+            isSaturated = isFull
         }
+        tuner.landed(
+            Tuner.Landing(
+                roundTrip: now - flight.setOutAt,
+                reported: flight.reports.count,
+                brought: answer.started.count,
+                isClaim: flight.capacity != nil,
+                isSaturated: isSaturated,
+                stillOut: flightsOut
+            ),
+            at: now
+        )
         return arrival.immediate
     }
 
@@ -145,12 +205,16 @@ extension AgentState {
         for index in slots.indices {
             let asked = flight.asked[index]
             let came = arrival.counts[index]
+            if asked > 0 { slots[index].learn(isFilled: isFull || came >= asked, atMost: tuner.tuning.batchSize) }
             if asked == 0 {
                 // What was reported may have made steps ready that were not asked for.
                 if !flight.reports.isEmpty { slots[index].announce() }
             } else if isFull || came >= asked {
                 slots[index].announce()
-                slots[index].supply = came > 0 ? .plentiful : .possible
+                // As many as were reported may just be what followed from them, which no other agent was to have.
+                if came > 0, slots[index].isImmediate || came > flight.reports.count {
+                    slots[index].supply = .plentiful
+                }
             } else if slots[index].announcements == flight.announcements[index] {
                 slots[index].supply = .empty
             } else {

@@ -32,7 +32,7 @@ extension AgentState {
                 arrival.immediate.append(step)
             } else {
                 held[step.handOut] = Held(slot: slot, isRunning: false, timeout: step.timeout)
-                slots[slot].queue.append(step)
+                slots[slot].queue.append(HandlerSlot.Queued(work: step, since: now))
                 slots[slot].queued += 1
             }
         }
@@ -51,8 +51,9 @@ extension AgentState {
         var starting: [Work] = []
         for index in slots.indices {
             while running < limits.concurrency, slots[index].running < slots[index].limit,
-                let step = slots[index].queue.popFirst()
+                let queued = slots[index].queue.popFirst()
             {
+                let step = queued.work
                 // Steps that were taken away are still in the queue, but no longer held.
                 guard var entry = held[step.handOut], !entry.isRunning else { continue }
                 entry.isRunning = true
@@ -62,8 +63,10 @@ extension AgentState {
                 slots[index].running += 1
                 running += 1
                 if let deadline = entry.deadline { watch(Deadline(at: deadline, handOut: step.handOut)) }
+                tuner.waited(now - queued.since)
                 starting.append(step)
             }
+            if slots[index].isDry, running < limits.concurrency { tuner.ranDry() }
         }
         return starting
     }
@@ -80,6 +83,7 @@ extension AgentState {
         guard let step = held.removeValue(forKey: handOut) else { return }
         slots[step.slot].running -= 1
         slots[step.slot].measured(elapsed)
+        slots[step.slot].finished += 1
         running -= 1
         if case .settled = result {
             // What it has made ready was handed to nobody.

@@ -26,6 +26,7 @@ package struct AgentState: Sendable {
     }
 
     package let limits: AgentLimits
+    package internal(set) var tuner: Tuner
     package internal(set) var slots: [HandlerSlot]
     let slotByName: [String: Int]
 
@@ -55,6 +56,7 @@ package struct AgentState: Sendable {
 
     package init(limits: AgentLimits, slots: [HandlerSlot], now: Instant) {
         self.limits = limits
+        tuner = Tuner(limits.tuning)
         self.slots = slots
         self.slotByName = Dictionary(uniqueKeysWithValues: slots.enumerated().map { ($0.element.name, $0.offset) })
         self.nextLookAt = now
@@ -108,6 +110,9 @@ package struct AgentState: Sendable {
 
     package var queued: Int { slots.reduce(0) { $0 + $1.queued } }
 
+    /// Since when the oldest step waits here for a slot.
+    package var queuedSince: Instant? { slots.compactMap { $0.queued > 0 ? $0.queue.first?.since : nil }.min() }
+
     // MARK: Time
 
     /// When to ask again, if nothing happens before.
@@ -117,13 +122,14 @@ package struct AgentState: Sendable {
             guard let moment else { return }
             due = due.map { min($0, moment) } ?? moment
         }
-        guard agentID != nil, flightsOut < limits.flights else { return due }
+        guard agentID != nil, flightsOut < tuner.tuning.flights else { return due }
         if mayHoldUnknown {
             if flightsOut == 0 { consider(pausedUntil) }
         } else if let pausedUntil {
             consider(pausedUntil)
         } else {
-            consider(oldestResultAt.map { $0 + limits.flushDelay })
+            consider(oldestResultAt.map { $0 + tuner.tuning.flushDelay })
+            consider(queuedSince.map { $0 + limits.patience })
             if !isStopping { consider(nextLookAt) }
         }
         return due

@@ -10,6 +10,7 @@ package struct Flight: Sendable {
     let asked: [Int]
     /// The slots' announcements when the call set out.
     let announcements: [Int]
+    let setOutAt: ContinuousClock.Instant
 
     package var isClaim: Bool { reports.isEmpty }
 }

@@ -14,6 +14,7 @@ public final class Connection: Sendable {
     private let lastCall = Atomic<UInt64>(0)
     private let stream: AsyncStream<Notification>
     private let streamContinuation: AsyncStream<Notification>.Continuation
+    private let notificationHandler = Mutex<NotificationHandler?>(nil)
     private let closeHandler = Mutex<(@Sendable (PostgresError) -> Void)?>(nil)
     private let logger: Logger
 
@@ -51,6 +52,17 @@ public final class Connection: Sendable {
 
     /// What `NOTIFY` sends to the channels that this connection listens to. For one consumer; ends with the connection.
     public var notifications: AsyncStream<Notification> { stream }
+
+    /// Passes notifications to `handler` instead of to ``notifications``: at once, on the reactor's thread, where it
+    /// must not wait. Set it before the first `LISTEN`.
+    func onNotification(_ handler: @escaping @Sendable (Notification) -> Void) {
+        notificationHandler.withLock { $0 = NotificationHandler(call: handler) }
+    }
+
+    /// A bare closure would be wrapped once more each time that it is read from a generic lock.
+    private struct NotificationHandler {
+        let call: @Sendable (Notification) -> Void
+    }
 
     /// Calls once when the connection ends, at once if it has.
     func onClose(_ handler: @escaping @Sendable (PostgresError) -> Void) {
@@ -94,10 +106,17 @@ public final class Connection: Sendable {
 
     private func follow(_ actions: ConnectionState.Actions) {
         if let request = actions.cancelRequest { send(request) }
-        for notification in actions.notifications { streamContinuation.yield(notification) }
+        if !actions.notifications.isEmpty { deliver(actions.notifications) }
         if actions.ended { finish() } else { updateInterest() }
         // Last, so that who is resumed finds the connection as it is now.
         for call in actions.completed { call.complete(call.answer) }
+    }
+
+    private func deliver(_ notifications: [Notification]) {
+        let handler = notificationHandler.withLock { $0 }
+        for notification in notifications {
+            if let handler { handler.call(notification) } else { streamContinuation.yield(notification) }
+        }
     }
 
     private func updateInterest() {

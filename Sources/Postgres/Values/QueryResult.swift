@@ -8,6 +8,8 @@ public final class QueryResult: @unchecked Sendable {
     let handle: OpaquePointer
     public let count: Int
     let columnCount: Int
+    /// Each column's type and format, which every value of it needs: asked for once.
+    private let kinds: [(type: TypeID, isBinary: Bool)]
 
     /// A column of the answer.
     public struct Column: Sendable, Hashable {
@@ -21,9 +23,12 @@ public final class QueryResult: @unchecked Sendable {
         self.handle = handle
         count = Int(PQntuples(handle))
         columnCount = Int(PQnfields(handle))
+        kinds = (0..<Int32(columnCount)).map { (TypeID(rawValue: PQftype(handle, $0)), PQfformat(handle, $0) == 1) }
     }
 
     deinit { PQclear(handle) }
+
+    func kind(_ column: Int) -> (type: TypeID, isBinary: Bool) { kinds[column] }
 
     /// The columns in order.
     public var columns: [Column] {
@@ -72,14 +77,14 @@ public struct Row: Sendable {
     func value(_ column: Int) -> Value? {
         let row = Int32(truncatingIfNeeded: index)
         let number = Int32(truncatingIfNeeded: column)
-        precondition(column >= 0 && column < result.columnCount, "column \(column) of \(result.columnCount)")
+        let kind = result.kind(column)
         let length = PQgetlength(result.handle, row, number)
         if length == 0, PQgetisnull(result.handle, row, number) == 1 { return nil }
         return Value(
             start: UnsafeRawPointer(PQgetvalue(result.handle, row, number)!),
             count: Int(length),
-            type: TypeID(rawValue: PQftype(result.handle, number)),
-            isBinary: PQfformat(result.handle, number) == 1
+            type: kind.type,
+            isBinary: kind.isBinary
         )
     }
 
@@ -107,6 +112,20 @@ extension Row {
     public func double(_ column: Int) throws(PostgresError) -> Double { try decode(column) }
     public func string(_ column: Int) throws(PostgresError) -> String { try decode(column) }
     public func bytes(_ column: Int) throws(PostgresError) -> [UInt8] { try decode(column) }
+
+    // Without the generic way over `Optional`, whose types the runtime would look up for each value.
+
+    public func optionalInt32(_ column: Int) throws(PostgresError) -> Int32? {
+        isNull(column) ? nil : try int32(column)
+    }
+
+    public func optionalDouble(_ column: Int) throws(PostgresError) -> Double? {
+        isNull(column) ? nil : try double(column)
+    }
+
+    public func optionalString(_ column: Int) throws(PostgresError) -> String? {
+        isNull(column) ? nil : try string(column)
+    }
 
     /// How many bytes ``withBytes(_:_:)`` shows; 0 for NULL.
     public func byteCount(_ column: Int) -> Int { value(column)?.content.count ?? 0 }

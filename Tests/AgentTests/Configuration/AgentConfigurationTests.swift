@@ -11,7 +11,7 @@ import Testing
         let configuration = try read([:])
         #expect(configuration.queues == ["default"])
         #expect(configuration.handlers == nil)
-        #expect(configuration.reports.batchSize == 500)
+        #expect(configuration.reports.batchSize == nil)
         #expect(configuration.lease == .seconds(10))
         #expect(configuration.pool.max == 20)
     }

@@ -68,18 +68,34 @@ import Testing
         #expect(flight.capacity?.maxSteps == 1)
     }
 
-    @Test func aResultWaitsForOthersWhileAFlightIsOut() throws {
-        let harness = StateHarness(concurrency: 4, flights: 2)
-        let running = harness.claim(3)
-        harness.finish(running[0])
-        let first = try #require(harness.fly())
-        harness.finish(running[1])
-        harness.finish(running[2])
+    @Test func aResultWaitsForOthersThatEndSoon() throws {
+        let harness = StateHarness(concurrency: 4)
+        let running = harness.claim(4)
+        _ = harness.exhaust()
+        for step in running.prefix(3) { harness.finish(step, elapsed: 0.002) }
         #expect(harness.fly() == nil)
         #expect(harness.state.nextDue() == harness.now + .milliseconds(2))
         harness.advance(by: .milliseconds(2))
-        #expect(harness.fly()?.reports.map(\.handOut) == [running[1].handOut, running[2].handOut])
-        harness.land(first)
+        #expect(harness.fly()?.reports.map(\.handOut) == running.prefix(3).map(\.handOut))
+    }
+
+    @Test func theLastResultDoesNotWait() throws {
+        let harness = StateHarness(concurrency: 4)
+        let running = harness.claim(2)
+        _ = harness.exhaust()
+        harness.finish(running[0], elapsed: 0.002)
+        #expect(harness.fly() == nil)
+        harness.finish(running[1], elapsed: 0.002)
+        #expect(harness.fly()?.reports.count == 2)
+    }
+
+    @Test func aResultDoesNotWaitForStepsThatTakeLong() throws {
+        let harness = StateHarness(concurrency: 4, flights: 2)
+        let running = harness.claim(4)
+        harness.finish(running[0], elapsed: 10)
+        #expect(harness.fly()?.reports.count == 1)
+        harness.finish(running[1], elapsed: 10)
+        #expect(harness.fly()?.reports.count == 1)
     }
 
     @Test func aFullBatchDoesNotWait() throws {
@@ -99,20 +115,38 @@ import Testing
         #expect(harness.fly()?.reports.count == 1)
     }
 
-    @Test func freeSlotsAreSharedByThoseThatMayHaveWork() throws {
+    @Test func anIdleAgentTakesWhateverThereIs() throws {
         let slots = ["http", "shell", "sleep"].map { HandlerSlot(name: $0, limit: 6) }
         let harness = StateHarness(concurrency: 6, handlers: slots)
         let first = try #require(harness.fly())
-        #expect(first.capacity == Capacity(maxSteps: 6, perHandler: ["http": 2, "shell": 2, "sleep": 2]))
+        #expect(first.capacity == Capacity(maxSteps: 6, perHandler: ["http": 6, "shell": 6, "sleep": 6]))
         harness.land(first, bringing: harness.work(2, handler: "shell"))
+        harness.state.announced()
         let second = try #require(harness.fly())
-        #expect(second.capacity == Capacity(maxSteps: 4, perHandler: ["shell": 4]))
+        #expect(second.capacity?.perHandler?["shell"] == 4)
+    }
+
+    @Test func slotsGoToHandlersWithWorkAndOneStepToALookAtAnother() throws {
+        let slots = ["http", "shell", "sleep"].map { HandlerSlot(name: $0, limit: 6) }
+        let harness = StateHarness(concurrency: 6, handlers: slots)
+        let running = harness.claim(6, handler: "shell")
+        #expect(running.count == 6)
+        harness.state.announced()
+        // Nothing is free, so that there is nothing to look for.
+        #expect(harness.fly() == nil)
+        harness.finish(running[0], elapsed: 10)
+        let flight = try #require(harness.fly())
+        #expect(flight.capacity?.perHandler?["shell"] == 1)
+        #expect(flight.capacity?.maxSteps == 2)
     }
 
     @Test func immediateHandlersTakeABatchBesideTheOthers() throws {
         let harness = StateHarness(concurrency: 2, handlers: [StateHarness.noop, HandlerSlot(name: "shell", limit: 2)])
-        let flight = try #require(harness.fly())
-        #expect(flight.capacity == Capacity(maxSteps: 10, perHandler: ["noop": 10, "shell": 2]))
+        let first = try #require(harness.fly())
+        #expect(first.capacity == Capacity(maxSteps: 2, perHandler: ["noop": 2, "shell": 2]))
+        let immediate = harness.land(first, bringing: harness.work(2, handler: "noop"))
+        harness.state.executed(immediate.map { StepReport(handOut: $0.handOut, outcome: .completed) }, at: harness.now)
+        #expect(harness.fly()?.capacity == Capacity(maxSteps: 10, perHandler: ["noop": 10, "shell": 2]))
     }
 
     @Test func longStepsAreNotClaimedBeforeTheyCanStart() throws {
@@ -127,6 +161,37 @@ import Testing
         harness.finish(try #require(harness.claim(1).first), elapsed: 0.000_2)
         let flight = try #require(harness.fly())
         #expect(try #require(flight.capacity).maxSteps > 1)
+    }
+
+    @Test func workAheadGrowsWhileItIsThereAndEndsWhenItIsNot() throws {
+        let harness = StateHarness(concurrency: 1, batchSize: 200)
+        var asked: [Int] = []
+        for _ in 0..<4 {
+            let flight = try #require(harness.fly())
+            asked.append(try #require(flight.capacity).maxSteps)
+            harness.land(flight, bringing: harness.work(asked.last!))
+            while let step = harness.startable().first { harness.finish(step, elapsed: 0.000_2) }
+        }
+        #expect(asked == [1, 2, 3, 5])
+        harness.land(try #require(harness.fly()))
+        harness.state.announced()
+        #expect(harness.fly()?.capacity?.maxSteps == 1)
+    }
+
+    @Test func whatWaitsTooLongForASlotIsGivenBack() throws {
+        let harness = StateHarness(concurrency: 1)
+        let flight = try #require(harness.fly())
+        harness.land(flight, bringing: harness.work(3))
+        let running = harness.startable()
+        #expect(running.count == 1)
+        _ = harness.exhaust()
+        harness.advance(by: harness.patience - .milliseconds(1))
+        #expect(harness.exhaust().isEmpty)
+        #expect(try #require(harness.state.nextDue()) <= harness.now + .milliseconds(1))
+        harness.advance(by: .milliseconds(1))
+        #expect(harness.exhaust().map(\.outcome) == [.released, .released])
+        #expect(harness.state.queued == 0)
+        #expect(harness.state.running == 1)
     }
 
     // MARK: What goes wrong

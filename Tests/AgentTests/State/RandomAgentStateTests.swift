@@ -21,6 +21,8 @@ import Testing
             #expect(harness.state.running <= 5)
             for slot in harness.state.slots where !slot.isImmediate { #expect(slot.running <= slot.limit) }
             #expect(harness.state.flightsOut == flying.count)
+            // A look beyond the free slots brings at most one step a handler.
+            #expect(harness.state.queued <= 2 * 5 + 2)
         }
 
         /// The database answers a flight.

@@ -15,12 +15,15 @@ final class StateHarness {
         registered: Bool = true
     ) {
         state = AgentState(
-            limits: AgentLimits(concurrency: concurrency, batchSize: batchSize, flights: flights),
+            limits: AgentLimits(concurrency: concurrency, tuning: .fixed(batchSize: batchSize, flights: flights)),
             slots: handlers,
             now: now
         )
         if registered { state.registered(as: 1, at: now) }
     }
+
+    /// The age at which a step that waits here is given back.
+    var patience: Duration { state.limits.patience }
 
     static let noop = HandlerSlot(name: "noop", isImmediate: true, limit: 4)
 
@@ -71,5 +74,17 @@ final class StateHarness {
             land(flight)
         }
         return reports
+    }
+}
+
+extension TuningBounds {
+    /// Nothing to tune: results wait for 2 ms, 20 ms of work are held ahead.
+    static func fixed(batchSize: Int, flights: Int) -> Self {
+        TuningBounds(
+            batchSize: batchSize...batchSize,
+            flights: flights...flights,
+            flushDelay: .milliseconds(2) ... .milliseconds(2),
+            lookahead: .milliseconds(20) ... .milliseconds(20)
+        )
     }
 }
