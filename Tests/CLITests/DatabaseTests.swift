@@ -183,7 +183,7 @@ struct DatabaseTests {
                 #expect(figures["ok"] == .bool(true))
                 #expect(figures["steps"] == .integer(2) && figures["depth"] == .integer(2))
                 #expect(figures["lower_bound_seconds"] == .number(0.1))
-                #expect(figures["schedule_to_lower_bound"] == .number(1))
+                #expect(figures["schedule_to_lower_bound"] == .integer(1))
                 #expect((figures["first_makespan_seconds"] != nil) == options.contains("--learn"))
             }
         }

@@ -40,7 +40,7 @@ struct UsageTests {
     func files() async throws {
         let program = try Program()
         try program.write("bad.yaml", "workflow: x\nsteps: [")
-        try program.write("old.json", #"{"name": "x", "schemaVersion": "1.2", "workflow": {"jobs": []}}"#)
+        try program.write("old.json", #"{"name": "x", "schemaVersion": "1.1", "workflow": {"jobs": []}}"#)
         let absent = try await program("run", "absent.yaml")
         #expect(absent.status == 2)
         #expect(absent.errors.contains("absent.yaml: There is no such file."))
@@ -49,7 +49,7 @@ struct UsageTests {
         #expect(bad.errors.contains("line 2") || bad.errors.contains("line 3"))
         let old = try await program("import", "--format", "wfformat", "old.json")
         #expect(old.status == 2)
-        #expect(old.errors.contains("WfFormat 1.2 is not supported"))
+        #expect(old.errors.contains("WfFormat 1.1 is not supported"))
         let input = try await program("submit", "x", "--input", "{")
         #expect(input.status == 2)
         #expect(input.errors.contains("--input: This is no JSON."))

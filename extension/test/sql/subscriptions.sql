@@ -38,11 +38,11 @@ SELECT count(*) FROM (SELECT e.*, r.workflow, r.version, r.tenant, s.key FROM mi
                       EXCEPT SELECT event_id, run_id, step_no, kind, attempt, agent_id, at, data, workflow, version, tenant, key FROM millrace.read_events('all', 100000)) e;
 
 -- From a time on: the first event at or after it, and all that follow.
-SELECT test.at(100);
+SELECT test.at(157766500);
 SELECT test.start('subscriptions', 'second');
-SELECT test.at(200);
+SELECT test.at(157766600);
 SELECT test.start('subscriptions', 'third');
-SELECT millrace.subscribe('since', '2030-01-01 00:01:40+00'), millrace.subscribe('later', '2030-01-01 00:01:41+00'), millrace.subscribe('future', '2031-01-01');
+SELECT millrace.subscribe('since', '2035-01-01 00:01:40+00'), millrace.subscribe('later', '2035-01-01 00:01:41+00'), millrace.subscribe('future', '2036-01-01');
 SELECT run, event FROM test.read('since');
 SELECT run, event FROM test.read('later');
 SELECT run, event FROM test.read('future');
