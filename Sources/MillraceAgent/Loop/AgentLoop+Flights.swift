@@ -61,9 +61,12 @@ extension AgentLoop {
                     report.output = json
                 }
             } catch {
-                guard case .failed(let error) = StepResult(error) else { continue }
-                report.outcome = error.isRetriable ? .failed : .fatal
-                report.error = error.message
+                if case .failed(let error) = StepResult(error) {
+                    report.outcome = error.isRetriable ? .failed : .fatal
+                    report.error = error.message
+                } else {
+                    report.outcome = .released
+                }
             }
             let end = ContinuousClock.now
             report.elapsed = (end - begin).inSeconds

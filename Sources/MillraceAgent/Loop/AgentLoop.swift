@@ -104,7 +104,7 @@ final class AgentLoop: Service, Sendable {
             alarm.ring()
             for await _ in alarm.wakes {
                 cancel(overdueAndStopped())
-                pursue()
+                if let flight = advance().flight { setOut(flight) }
                 if core.withLock({ $0.state.shouldReconcile(at: .now) }) { await reconcile() }
                 if takeRegistering() { group.addTask { await self.registerAgain() } }
                 if isOver { break }
@@ -136,10 +136,13 @@ final class AgentLoop: Service, Sendable {
 
     /// Tells the state the news, starts what may start, and carries on with what is decided.
     ///
-    /// - Returns: the flight that is to set out, for the caller to fly; any further ones fly beside it.
-    func carryOn(after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }) -> Flight? {
+    /// - Returns: the flight that is to set out, for the caller to fly (any further ones fly beside it), and whether
+    ///   the news may be what the conductor waits for.
+    private func advance(
+        after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }
+    ) -> (flight: Flight?, concernsConductor: Bool) {
         var flights: [Flight] = []
-        let isConductorNeeded = core.withLock { core in
+        let concernsConductor = core.withLock { core in
             let now = ContinuousClock.now
             news(&core.state, now)
             start(core.state.startable(at: now), in: &core)
@@ -152,9 +155,15 @@ final class AgentLoop: Service, Sendable {
             alarm.set(for: due)
             return core.ending != nil || core.state.mayHoldUnknown
         }
-        if isConductorNeeded { alarm.ring() }
         for flight in flights.dropFirst() { setOut(flight) }
-        return flights.first
+        return (flights.first, concernsConductor)
+    }
+
+    /// ``advance(after:)`` for all but the conductor, who would never rest if it rang for itself.
+    func carryOn(after news: (inout AgentState, ContinuousClock.Instant) -> Void) -> Flight? {
+        let (flight, concernsConductor) = advance(after: news)
+        if concernsConductor { alarm.ring() }
+        return flight
     }
 
     /// Sends the call on the caller's own thread; its answer is another matter. Not a child of anybody, for the same
@@ -164,7 +173,7 @@ final class AgentLoop: Service, Sendable {
     }
 
     /// ``carryOn(after:)`` for those who cannot fly themselves.
-    func pursue(after news: (inout AgentState, ContinuousClock.Instant) -> Void = { _, _ in }) {
+    func pursue(after news: (inout AgentState, ContinuousClock.Instant) -> Void) {
         if let flight = carryOn(after: news) { setOut(flight) }
     }
 

@@ -264,9 +264,10 @@ extension AgentState {
         pause(from: now)
     }
 
-    /// Whether to tell the database now what is held here: after a lost answer, when no flight is under way.
+    /// Whether to tell the database now what is held here: after a lost answer, when no flight is under way or has just
+    /// brought steps that are being executed.
     package func shouldReconcile(at now: Instant) -> Bool {
-        guard mayHoldUnknown, agentID != nil, flightsOut == 0 else { return false }
+        guard mayHoldUnknown, agentID != nil, flightsOut == 0, immediate == 0 else { return false }
         return pausedUntil.map { now >= $0 } ?? true
     }
 }

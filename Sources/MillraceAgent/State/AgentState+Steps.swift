@@ -30,6 +30,7 @@ extension AgentState {
                 add(StepReport(handOut: step.handOut, outcome: .released), at: now)
             } else if slots[slot].isImmediate {
                 arrival.immediate.append(step)
+                immediate += 1
             } else {
                 held[step.handOut] = Held(slot: slot, isRunning: false, timeout: step.timeout)
                 slots[slot].queue.append(HandlerSlot.Queued(work: step, since: now))
@@ -39,8 +40,9 @@ extension AgentState {
         return arrival
     }
 
-    /// The results of immediate handlers.
+    /// The results of immediate handlers, one for each step that a flight has brought.
     package mutating func executed(_ reports: [StepReport], at now: Instant) {
+        immediate -= reports.count
         guard !reports.isEmpty, agentID != nil else { return }
         if results.isEmpty { oldestResultAt = now }
         results.append(contentsOf: reports)

@@ -37,6 +37,8 @@ package struct AgentState: Sendable {
     var held: [HandOut: Held] = [:]
     /// Steps in execution, over all slots.
     package internal(set) var running = 0
+    /// Steps of immediate handlers that flights have brought and whose results have not come yet.
+    var immediate = 0
     /// Results that wait for a flight.
     package internal(set) var results: [StepReport] = []
     var oldestResultAt: Instant?
@@ -100,7 +102,7 @@ package struct AgentState: Sendable {
     }
 
     /// Nothing is held and nothing waits to be reported.
-    package var isDrained: Bool { held.isEmpty && results.isEmpty && flightsOut == 0 }
+    package var isDrained: Bool { held.isEmpty && immediate == 0 && results.isEmpty && flightsOut == 0 }
 
     /// Steps that are held and have not begun, for the heartbeat.
     package var queuedSteps: [HandOut] { held.filter { !$0.value.isRunning }.map(\.key) }

@@ -224,6 +224,21 @@ import Testing
         #expect(harness.fly()?.reports == flight.reports)
     }
 
+    @Test func whatIsBeingExecutedIsNotGivenBackByAReconciliation() throws {
+        let harness = StateHarness(handlers: [StateHarness.noop])
+        harness.land(try #require(harness.fly()), bringing: [])
+        harness.state.announced()
+        let lands = try #require(harness.fly())
+        let immediate = harness.land(lands, bringing: harness.work(10, handler: "noop"))
+        let lost = try #require(harness.fly())
+        harness.state.failed(lost, .connectionLost, at: harness.now)
+        harness.now = try #require(harness.state.nextDue())
+        #expect(!harness.state.shouldReconcile(at: harness.now))
+        harness.state.executed(immediate.map { StepReport(handOut: $0.handOut, outcome: .completed) }, at: harness.now)
+        #expect(harness.state.shouldReconcile(at: harness.now))
+        #expect(Set(harness.state.known) == Set(immediate.map(\.handOut)))
+    }
+
     @Test func aRepeatedReportMayBeStale() throws {
         let harness = StateHarness()
         harness.finish(try #require(harness.claim(1).first))

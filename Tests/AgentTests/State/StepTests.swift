@@ -113,6 +113,18 @@ import Testing
         #expect(harness.exhaust().map(\.outcome) == [.released, .completed])
     }
 
+    @Test func whatAnImmediateHandlerExecutesIsWaitedFor() throws {
+        let harness = StateHarness(handlers: [StateHarness.noop])
+        let work = harness.work(2, handler: "noop")
+        let immediate = harness.land(try #require(harness.fly()), bringing: work)
+        harness.state.stopClaiming(at: harness.now)
+        #expect(harness.exhaust().isEmpty)
+        #expect(!harness.state.isDrained)
+        harness.state.executed(immediate.map { StepReport(handOut: $0.handOut, outcome: .completed) }, at: harness.now)
+        #expect(harness.exhaust().map(\.outcome) == [.completed, .completed])
+        #expect(harness.state.isDrained)
+    }
+
     @Test func aForgottenAgentDropsWhatItHeld() throws {
         let harness = StateHarness(concurrency: 1)
         let flight = try #require(harness.fly())
