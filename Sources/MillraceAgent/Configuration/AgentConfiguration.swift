@@ -49,7 +49,7 @@ public struct AgentConfiguration: Sendable {
     /// Work on its way from the database.
     public struct Claims: Sendable {
         /// How much work, measured in its own time, to hold ready beside what is in execution. Steps that take longer
-        /// than that are not claimed before they can start, so that other agents find them. Nil: one to eight round
+        /// than that are not claimed before they can start, so that other agents find them. Nil: one to four round
         /// trips, between 1 and 250 ms.
         public var lookahead: Duration?
         /// How long a step may wait here for a slot before it is given back.

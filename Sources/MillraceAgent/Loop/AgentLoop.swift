@@ -204,12 +204,9 @@ final class AgentLoop: Service, Sendable {
             "step finished",
             metadata: ["run_id": "\(step.runID)", "key": "\(step.key)", "seconds": "\(elapsed)"]
         )
-        if let flight = ended(step.work.handOut, result, elapsed: elapsed) { await fly(flight) }
-    }
-
-    private func ended(_ handOut: HandOut, _ result: StepResult, elapsed: Double) -> Flight? {
-        core.withLock { _ = $0.tasks.removeValue(forKey: handOut) }
-        return carryOn { $0.finished(handOut, result, elapsed: elapsed, at: $1) }
+        core.withLock { _ = $0.tasks.removeValue(forKey: step.work.handOut) }
+        // Not on this task: it may have been cancelled, and no call could be made on it.
+        pursue { $0.finished(step.work.handOut, result, elapsed: elapsed, at: $1) }
     }
 
     func cancel(_ tasks: [Task<Void, Never>]) {

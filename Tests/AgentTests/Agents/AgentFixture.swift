@@ -5,6 +5,7 @@ import MillraceAgent
 import MillraceTestSupport
 import Postgres
 import ServiceLifecycle
+import Synchronization
 import Testing
 
 /// A database with the extension, and what tests of agents do in it.
@@ -62,6 +63,7 @@ struct AgentFixture: Sendable {
     func agent(
         handlers: Handlers = .standard,
         logLevel: Logger.Level = .critical,
+        journal: Journal? = nil,
         _ configure: (inout AgentConfiguration) -> Void = { _ in }
     ) -> Agent {
         var configuration = AgentConfiguration()
@@ -70,7 +72,7 @@ struct AgentFixture: Sendable {
         configuration.reconnect.max = .milliseconds(200)
         configure(&configuration)
         var logger = Logger(label: "agent")
-        logger.logLevel = logLevel
+        if let journal { logger = Logger(label: "agent") { _ in journal } } else { logger.logLevel = logLevel }
         return Agent(configuration: configuration, handlers: handlers, database: database, logger: logger)
     }
 
@@ -87,6 +89,28 @@ struct AgentFixture: Sendable {
         }
         await services.triggerGracefulShutdown()
         try await running.value
+    }
+}
+
+/// Keeps what an agent has logged as an error.
+struct Journal: LogHandler {
+    private final class Lines: Sendable {
+        let all = Mutex<[String]>([])
+    }
+
+    private let lines = Lines()
+    var logLevel = Logger.Level.error
+    var metadata: Logger.Metadata = [:]
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    var errors: [String] { lines.all.withLock { $0 } }
+
+    func log(event: LogEvent) {
+        lines.all.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") }
     }
 }
 

@@ -173,6 +173,21 @@ import Testing
         }
     }
 
+    @Test(arguments: PostgresCluster.Tier.allCases) func stoppingAHandlerStopsNoCall(tier: PostgresCluster.Tier)
+        async throws
+    {
+        let fixture = try await AgentFixture(tier)
+        let journal = Journal()
+        let steps = (1...8).map {
+            #"{"key": "s\#($0)", "handler": "sleep", "with": {"seconds": 1000}, "timeout": 0.0\#($0)}"#
+        }
+        let runs = try await fixture.submit("[\(steps.joined(separator: ","))]")
+        try await fixture.with(fixture.agent(journal: journal)) { _ in
+            try await fixture.eventuallyEnds(runs, as: "failed")
+        }
+        #expect(journal.errors.isEmpty)
+    }
+
     @Test(arguments: PostgresCluster.Tier.allCases) func aGracefulStopFinishesWhatRuns(tier: PostgresCluster.Tier)
         async throws
     {
