@@ -40,10 +40,10 @@ $$;
 COMMENT ON FUNCTION millrace_internal.subscriptions_behind(bigint, bigint) IS 'Subscriptions that have not read all of a range of events.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.events_since(from_id bigint, to_id bigint, since timestamptz)
-RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+RETURNS boolean LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
     SELECT EXISTS (SELECT FROM millrace_internal.event e WHERE e.event_id >= from_id AND e.event_id < to_id AND e.at >= since)
 $$;
-COMMENT ON FUNCTION millrace_internal.events_since(bigint, bigint, timestamptz) IS 'Whether a range of events has any at or after a time.';
+COMMENT ON FUNCTION millrace_internal.events_since(bigint, bigint, timestamptz) IS 'Whether a range of events has any at or after a time; null for no time.';
 
 -- Dropping a partition needs the log for itself, for a moment. Nobody shall wait behind a writer that stays open: while there is one
 -- the partition stays too, and otherwise the wait is short.
