@@ -166,6 +166,12 @@ millrace_arguments_bigint_array(const int64 *values, int count)
 }
 
 Datum
+millrace_arguments_timestamptz_array(const TimestampTz *values, int count)
+{
+	return make_array(values, count, TIMESTAMPTZOID, sizeof(TimestampTz));
+}
+
+Datum
 millrace_arguments_smallint_array(const int16 *values, int count)
 {
 	return make_array(values, count, INT2OID, sizeof(int16));

@@ -5,6 +5,7 @@
 #ifndef MILLRACE_ARGUMENTS_H
 #define MILLRACE_ARGUMENTS_H
 
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "utils/array.h"
 
@@ -41,6 +42,7 @@ extern Datum *millrace_arguments_nullable(FunctionCallInfo fcinfo, int place, Oi
 extern Datum millrace_arguments_smallint_array(const int16 *values, int count);
 extern Datum millrace_arguments_int_array(const int32 *values, int count);
 extern Datum millrace_arguments_bigint_array(const int64 *values, int count);
+extern Datum millrace_arguments_timestamptz_array(const TimestampTz *values, int count);
 extern Datum millrace_arguments_real_array(const float4 *values, int count);
 extern Datum millrace_arguments_bool_array(const bool *values, int count);
 

@@ -110,6 +110,7 @@ keep(int32 version_id, HeapTuple row, TupleDesc columns)
 	definition->has_timeout = !nulls[9];
 	definition->timeout = nulls[9] ? 0 : DatumGetFloat8(values[9]);
 	definition->has_delay = !nulls[10];
+	definition->delay = nulls[10] ? 0 : DatumGetFloat8(values[10]);
 	definition->key = copy_varlena(values[11]);
 	definition->workflow = copy_varlena(values[12]);
 	definition->handler = copy_varlena(values[13]);

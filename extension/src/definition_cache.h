@@ -24,6 +24,7 @@ typedef struct StepDefinition
 	bool		has_timeout;
 	bool		has_delay;
 	float8		timeout;
+	float8		delay;			/* seconds */
 	int32		settings_bytes;
 
 	/* text and jsonb values; settings may be 0: none */

@@ -6,7 +6,7 @@
 #define MILLRACE_EVENT_LOG_H
 
 #include "datatype/timestamp.h"
-#include "table.h"
+#include "row_batch.h"
 
 /* Kinds, as logic/state_names.sql names them. */
 enum EventKind
@@ -18,17 +18,14 @@ enum EventKind
 	EVENT_STEP_COMPLETED = 11
 };
 
-#define EVENT_BATCH 128
-
 typedef struct EventLog
 {
 	Table		table;
 	Oid			sequence;
 	int64		xact_id;
 	int16		shard;
-	Leaf	   *leaf;			/* of all events that wait here */
-	int			count;
-	TupleTableSlot *slots[EVENT_BATCH];
+	bool		told;			/* readers, that this transaction has events */
+	RowBatch	batch;
 } EventLog;
 
 typedef struct Event

@@ -236,15 +236,15 @@ millrace_leaf_copy(Leaf *leaf)
 	ExecStoreVirtualTuple(leaf->row);
 }
 
-static void
-insert_into_indexes(Leaf *leaf)
+void
+millrace_leaf_index(Leaf *leaf, TupleTableSlot *row)
 {
 	if (leaf->result->ri_NumIndices == 0)
 		return;
 #if PG_VERSION_NUM >= 160000
-	list_free(ExecInsertIndexTuples(leaf->result, leaf->row, leaf->estate, false, false, NULL, NIL, false));
+	list_free(ExecInsertIndexTuples(leaf->result, row, leaf->estate, false, false, NULL, NIL, false));
 #else
-	list_free(ExecInsertIndexTuples(leaf->result, leaf->row, leaf->estate, false, false, NULL, NIL));
+	list_free(ExecInsertIndexTuples(leaf->result, row, leaf->estate, false, false, NULL, NIL));
 #endif
 	ResetPerTupleExprContext(leaf->estate);
 }
@@ -253,7 +253,7 @@ void
 millrace_leaf_insert(Leaf *leaf)
 {
 	table_tuple_insert(leaf->relation, leaf->row, GetCurrentCommandId(true), 0, NULL);
-	insert_into_indexes(leaf);
+	millrace_leaf_index(leaf, leaf->row);
 }
 
 /* After another call's change: its outcome, whoever has to wait for it. */
@@ -297,7 +297,7 @@ millrace_leaf_update(Leaf *leaf, bool wait)
 	{
 		case TM_Ok:
 			if (INDEXES_WANTED)
-				insert_into_indexes(leaf);
+				millrace_leaf_index(leaf, leaf->row);
 			return ROW_WRITTEN;
 		case TM_BeingModified:
 		case TM_Updated:

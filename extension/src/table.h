@@ -124,6 +124,9 @@ row_set_null(Leaf *leaf, int column)
 
 extern void millrace_leaf_insert(Leaf *leaf);
 
+/* The entries of a row that has been written into the table. */
+extern void millrace_leaf_index(Leaf *leaf, TupleTableSlot *row);
+
 /*
  * Writes leaf->row over the row that was found. After ROW_CHANGED the caller
  * judges the row found anew, and may copy, change and write again.

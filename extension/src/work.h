@@ -58,6 +58,15 @@ is_of_shard(const Call *call, int64 run_id)
 	return (run_id & 255) == call->shard;
 }
 
+/* A step's priority is added to its run's. */
+static inline int16
+effective_priority(int16 of_run, int16 of_step)
+{
+	int32		sum = (int32) of_run + of_step;
+
+	return Max(PG_INT16_MIN, Min(PG_INT16_MAX, sum));
+}
+
 /* Who reports, and what it may be handed in return. */
 typedef struct Receiver
 {

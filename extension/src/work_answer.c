@@ -46,6 +46,18 @@ millrace_answer_started(Answer *answer, const Started *started, int count)
 	add_traces(answer, started, count);
 }
 
+void
+millrace_answer_ready(Answer *answer, const Hit *ready, int count)
+{
+	GATHER(answer, count, int64, millrace_arguments_bigint_array, ready[i].run_id);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].def_no);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->queue_id);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->handler_id);
+	GATHER(answer, count, int16, millrace_arguments_smallint_array, ready[i].priority);
+	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].tenant_id);
+	GATHER(answer, count, float4, millrace_arguments_real_array, ready[i].rank);
+}
+
 Datum
 millrace_answer_row(const Answer *answer, FunctionCallInfo fcinfo)
 {

@@ -31,6 +31,9 @@ extern void millrace_answer_add(Answer *answer, int count, Datum array);
 
 /* Six arrays: runs, steps, tokens, attempts, versions, traces (of nulls where there is none). */
 extern void millrace_answer_started(Answer *answer, const Started *started, int count);
+
+/* Seven arrays, as sink_push takes them: runs, steps, queues, handlers, priorities, tenants, ranks. */
+extern void millrace_answer_ready(Answer *answer, const Hit *ready, int count);
 extern Datum millrace_answer_row(const Answer *answer, FunctionCallInfo fcinfo);
 
 #endif							/* MILLRACE_WORK_ANSWER_H */

@@ -201,18 +201,6 @@ answer_receipts(Answer *answer, Outcome *outcome)
 	millrace_answer_add(answer, kept + 1, millrace_arguments_int_array(n, kept + 1));
 }
 
-static void
-answer_ready(Answer *answer, const Hit *ready, int count)
-{
-	GATHER(answer, count, int64, millrace_arguments_bigint_array, ready[i].run_id);
-	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].def_no);
-	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->queue_id);
-	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].definition->handler_id);
-	GATHER(answer, count, int16, millrace_arguments_smallint_array, ready[i].priority);
-	GATHER(answer, count, int32, millrace_arguments_int_array, ready[i].tenant_id);
-	GATHER(answer, count, float4, millrace_arguments_real_array, ready[i].rank);
-}
-
 /*
  * work_complete(in_shard, in_agent_id, run_ids, step_nos, tokens, elapsed,
  *				 in_receipt_no, in_queues, in_handlers, rooms, max_start, frozen)
@@ -262,6 +250,6 @@ millrace_work_complete(PG_FUNCTION_ARGS)
 	GATHER(&answer, outcome.ended_count, int32, millrace_arguments_int_array, outcome.ended[i].closing);
 	answer_receipts(&answer, &outcome);
 	millrace_answer_started(&answer, started, started_count);
-	answer_ready(&answer, ready, ready_count);
+	millrace_answer_ready(&answer, ready, ready_count);
 	return millrace_answer_row(&answer, fcinfo);
 }

@@ -61,14 +61,6 @@ read_run(Call *call, Hit *hit)
 	return true;
 }
 
-static int16
-effective_priority(int16 of_run, int16 of_step)
-{
-	int32		sum = (int32) of_run + of_step;
-
-	return Max(PG_INT16_MIN, Min(PG_INT16_MAX, sum));
-}
-
 static bool
 read_step(Call *call, Hit *hit)
 {

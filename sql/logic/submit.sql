@@ -74,7 +74,7 @@ DECLARE
     run_ids      bigint[];
     answer       bigint[];
     v            record;
-    first_steps  record;
+    made         record;
     due_at       timestamptz;
     now_at       timestamptz;
 BEGIN
@@ -117,43 +117,26 @@ BEGIN
     now_at := millrace_internal.clock();
     due_at := CASE WHEN in_not_before > now_at THEN in_not_before END;
 
-    INSERT INTO millrace_internal.run (shard, run_id, version_id, tenant_id, priority, state, closing_left, created_at, not_before, deadline,
-                                       parent_run_id, parent_step_no, labels, trace)
-    SELECT in_shard, r, in_version_id, in_tenant_id, in_priority, 1, v.closing, now_at, in_not_before, in_deadline,
-           in_parent_run_id, in_parent_step_no, nullif(in_labels, '{}'), in_trace
-    FROM unnest(run_ids) r;
-    INSERT INTO millrace_internal.run_input (shard, run_id, input)
-    SELECT in_shard, r, i FROM unnest(run_ids, inputs) u (r, i) WHERE i IS NOT NULL;
-    INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind)
-    SELECT r, now_at, pg_current_xact_id()::text::bigint, in_shard, 1 FROM unnest(run_ids) r;
+    made := millrace_internal.work_submit(in_shard, in_version_id, run_ids, in_tenant_id, in_priority::smallint, v.closing, v.roots, now_at, due_at,
+        in_not_before, in_deadline, in_parent_run_id, in_parent_step_no, nullif(in_labels, '{}'), in_trace);
+    PERFORM millrace_internal.sink_push(in_shard, made.ready_runs, made.ready_steps, made.ready_queues, made.ready_handlers,
+                                        made.ready_priorities, made.ready_tenants, made.ready_ranks);
+    IF made.waiting_runs IS NOT NULL THEN
+        INSERT INTO millrace_internal.timer (shard, due_at, run_id, step_no, token)
+        SELECT in_shard, w.due_at, w.run_id, w.step_no, 0
+        FROM unnest(made.waiting_runs, made.waiting_steps, made.waiting_due) w (run_id, step_no, due_at);
+        INSERT INTO millrace_internal.event (run_id, step_no, at, xact_id, shard, kind, attempt, data)
+        SELECT w.run_id, w.step_no, now_at, pg_current_xact_id()::text::bigint, in_shard, 9, 0, jsonb_build_object('due_at', w.due_at)
+        FROM unnest(made.waiting_runs, made.waiting_steps, made.waiting_due) w (run_id, step_no, due_at);
+    END IF;
+    IF EXISTS (SELECT FROM unnest(inputs) i WHERE i IS NOT NULL) THEN
+        INSERT INTO millrace_internal.run_input (shard, run_id, input)
+        SELECT in_shard, r, i FROM unnest(run_ids, inputs) u (r, i) WHERE i IS NOT NULL;
+    END IF;
     IF in_deadline IS NOT NULL THEN
         INSERT INTO millrace_internal.timer (shard, due_at, run_id, step_no, token) SELECT in_shard, in_deadline, r, 0, 0 FROM unnest(run_ids) r;
     END IF;
-
-    WITH root AS MATERIALIZED (
-        SELECT r.run_id, d.def_no, d.queue_id, d.handler_id, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank,
-               millrace_internal.effective_priority(in_priority::smallint, d.priority) AS priority,
-               CASE WHEN d.delay IS NULL THEN due_at ELSE coalesce(due_at, now_at) + make_interval(secs => d.delay) END AS due_at
-        FROM unnest(run_ids) r (run_id)
-        JOIN millrace_internal.step_definition d ON d.version_id = in_version_id AND d.def_no = ANY (v.roots)),
-    made AS (
-        INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, state, ready_at)
-        SELECT in_shard, root.run_id, root.def_no, in_version_id, root.def_no,
-               CASE WHEN root.due_at IS NULL THEN 2 ELSE 1 END, coalesce(root.due_at, now_at)
-        FROM root),
-    timed AS (
-        INSERT INTO millrace_internal.timer (shard, due_at, run_id, step_no, token)
-        SELECT in_shard, root.due_at, root.run_id, root.def_no, 0 FROM root WHERE root.due_at IS NOT NULL),
-    told AS (
-        INSERT INTO millrace_internal.event (run_id, step_no, at, xact_id, shard, kind, attempt, data)
-        SELECT root.run_id, root.def_no, now_at, pg_current_xact_id()::text::bigint, in_shard, 9, 0, jsonb_build_object('due_at', root.due_at)
-        FROM root WHERE root.due_at IS NOT NULL)
-    SELECT array_agg(run_id) AS runs, array_agg(def_no) AS steps, array_agg(queue_id) AS queues, array_agg(handler_id) AS handlers,
-           array_agg(priority) AS priorities, array_agg(in_tenant_id) AS tenants, array_agg(rank) AS ranks
-    INTO first_steps FROM root WHERE root.due_at IS NULL;
-    PERFORM millrace_internal.sink_push(in_shard, first_steps.runs, first_steps.steps, first_steps.queues, first_steps.handlers,
-                                        first_steps.priorities, first_steps.tenants, first_steps.ranks);
-    IF due_at IS NOT NULL OR in_deadline IS NOT NULL THEN
+    IF made.waiting_runs IS NOT NULL OR in_deadline IS NOT NULL THEN
         PERFORM millrace_internal.keeper_wake();
     END IF;
     RETURN answer;

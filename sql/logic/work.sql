@@ -2,6 +2,22 @@
 -- access methods, because planned statements cost several times as much. The contract of each stands here. What does not
 -- happen all the time (failures, retries, skips, pauses, delays) is decided by the SQL in finish.sql and settle.sql.
 
+-- New runs of one version: run rows, first steps, an event each.
+-- Arguments: roots: the steps without needs; due_at: before which nothing may start, null: at once
+-- Returns:   ready_*    first steps that are ready, for the sink
+--            waiting_*  those that wait for a time: timers and events are for the caller
+-- Tables changed: run, step, event.
+CREATE OR REPLACE FUNCTION millrace_internal.work_submit(
+    in_shard smallint, in_version_id integer, run_ids bigint[], in_tenant_id integer, in_priority smallint, in_closing integer, roots integer[],
+    created_at timestamptz, due_at timestamptz, not_before timestamptz, deadline timestamptz,
+    parent_run_id bigint, parent_step_no integer, labels jsonb, trace text,
+    OUT ready_runs bigint[], OUT ready_steps integer[], OUT ready_queues integer[], OUT ready_handlers integer[],
+    OUT ready_priorities smallint[], OUT ready_tenants integer[], OUT ready_ranks real[],
+    OUT waiting_runs bigint[], OUT waiting_steps integer[], OUT waiting_due timestamptz[])
+LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_submit';
+COMMENT ON FUNCTION millrace_internal.work_submit(smallint, integer, bigint[], integer, smallint, integer, integer[], timestamptz, timestamptz, timestamptz, timestamptz, bigint, integer, jsonb, text) IS
+'Writes new runs and their first steps.';
+
 -- A report of nothing but completions: own rows, dependents counted down and handed over, ends of runs.
 -- Arguments: as millrace_internal.decide; frozen: the stopped clock of a test, else null
 -- Returns:   applied         places of what was applied
