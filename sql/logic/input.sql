@@ -33,14 +33,20 @@ COMMENT ON FUNCTION millrace_internal.input_fill(jsonb, jsonb) IS 'An input temp
 
 -- Returns: {"run": the run's input, "needs": {key: output}}: outputs of the declared needs that have one
 CREATE OR REPLACE FUNCTION millrace_internal.input_context(in_shard smallint, in_run_id bigint, in_version_id integer, needs integer[])
-RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
-    SELECT jsonb_build_object(
-        'run', (SELECT i.input FROM millrace_internal.run_input i WHERE i.run_id = in_run_id AND i.shard = in_shard),
-        'needs', coalesce((SELECT jsonb_object_agg(d.key, o.output)
-                           FROM unnest(needs) n (def_no)
-                           JOIN millrace_internal.output o ON o.run_id = in_run_id AND o.step_no = n.def_no AND o.shard = in_shard
-                           JOIN millrace_internal.step_definition d ON d.version_id = in_version_id AND d.def_no = n.def_no), '{}'))
-$$;
+RETURNS jsonb LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    of_run   jsonb := (SELECT i.input FROM millrace_internal.run_input i WHERE i.run_id = in_run_id AND i.shard = in_shard);
+    of_needs jsonb;
+BEGIN
+    IF cardinality(needs) > 0 THEN
+        SELECT jsonb_object_agg(d.key, o.output) INTO of_needs
+        FROM unnest(needs) n (def_no)
+        JOIN millrace_internal.output o ON o.run_id = in_run_id AND o.step_no = n.def_no AND o.shard = in_shard
+        JOIN millrace_internal.step_definition d ON d.version_id = in_version_id AND d.def_no = n.def_no;
+    END IF;
+    RETURN jsonb_build_object('run', of_run, 'needs', coalesce(of_needs, '{}'));
+END $$;
 COMMENT ON FUNCTION millrace_internal.input_context(smallint, bigint, integer, integer[]) IS 'What a step''s input may refer to.';
 
 -- Returns: the input of a step, or the reason why there is none
