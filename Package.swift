@@ -129,9 +129,20 @@ let package = Package(
                 .product(name: "Hummingbird", package: "hummingbird"),
             ]
         ),
+        .executableTarget(
+            name: "EventReceiver",
+            dependencies: [
+                "Millrace",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            path: "Tests/EventReceiver"
+        ),
         .testTarget(
             name: "EventTests",
             dependencies: [
+                "EventReceiver",
                 "Millrace",
                 "MillraceAgent",
                 "MillraceCLI",

@@ -4,54 +4,15 @@ import MillraceTestSupport
 import Postgres
 import Testing
 
-/// `millrace …` in a process of its own, beside the tests.
-private final class Program: @unchecked Sendable {
-    // Unchecked: the process is only asked for its number and its end, which Foundation allows from any thread.
-    private let process = Process()
-    private let file = FileManager.default.temporaryDirectory.appending(path: "millrace-\(UUID().uuidString)")
-
-    init(_ arguments: [String], _ environment: [String: String] = [:]) throws {
-        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().appending(path: "millrace")
-        process.arguments = arguments
-        process.environment = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }
-        _ = FileManager.default.createFile(atPath: file.path + ".out", contents: nil)
-        _ = FileManager.default.createFile(atPath: file.path + ".err", contents: nil)
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle(forWritingAtPath: file.path + ".out")
-        process.standardError = FileHandle(forWritingAtPath: file.path + ".err")
-        try process.run()
-    }
-
-    deinit {
-        send(SIGKILL)
-        for suffix in [".out", ".err"] { try? FileManager.default.removeItem(atPath: file.path + suffix) }
-    }
-
-    var output: String { (try? String(contentsOfFile: file.path + ".out", encoding: .utf8)) ?? "" }
-    var errors: String { (try? String(contentsOfFile: file.path + ".err", encoding: .utf8)) ?? "" }
-    var isRunning: Bool { process.isRunning }
-
-    func send(_ signal: Int32) {
-        if process.isRunning { kill(process.processIdentifier, signal) }
-    }
-
-    /// Waits for the end; answers the exit code.
-    func end() async throws -> Int32 {
-        try await eventually("the program ends: \(errors)") { !process.isRunning }
-        return process.terminationStatus
-    }
-}
-
 @Suite(.serialized) struct ProcessTests {
     private func program(_ fixture: EventFixture, _ arguments: String..., environment: [String: String] = [:]) throws -> Program {
         let url = fixture.cluster.url(database: fixture.database.database ?? "")
-        return try Program(arguments, ["MILLRACE_DATABASE_URL": url].merging(environment) { $1 })
+        return try Program("millrace", arguments, ["MILLRACE_DATABASE_URL": url].merging(environment) { $1 })
     }
 
     private func run(_ fixture: EventFixture, _ arguments: String...) async throws -> Program {
         let url = fixture.cluster.url(database: fixture.database.database ?? "")
-        let program = try Program(arguments, ["MILLRACE_DATABASE_URL": url])
+        let program = try Program("millrace", arguments, ["MILLRACE_DATABASE_URL": url])
         #expect(try await program.end() == 0, "\(program.errors)")
         return program
     }
@@ -96,56 +57,6 @@ private final class Program: @unchecked Sendable {
             agent.send(SIGTERM)
             #expect(try await agent.end() == 0)
             #expect(!agent.errors.contains("token"))
-        }
-    }
-
-    /// Publisher, sink and server are killed in turn while workflows run: nothing is lost, and once repeats are left out
-    /// each run's events come in order.
-    @Test(arguments: PostgresCluster.Tier.allCases) func killedInTurn(tier: PostgresCluster.Tier) async throws {
-        try await PostgresCluster.with(tier) { cluster in
-            let fixture = try await EventFixture(in: cluster)
-            let steps = (1...5).map { #"{"key": "s\#($0)", "handler": "noop", "needs": [\#($0 == 1 ? "" : "\"s\($0 - 1)\"")], "retry": {"limit": 5, "backoff": 0}}"# }
-            try await fixture.psql("SELECT FROM millrace.define_workflow('{\"workflow\": \"chain\", \"steps\": [\(steps.joined(separator: ","))]}')")
-            try await Receiver.use { receiver in
-                let agent = try program(fixture, "agent", environment: ["MILLRACE_AGENT_RECONNECT_MAX": "200ms"])
-                func publish() throws -> Program {
-                    try program(fixture, "events", "publish", "s", "--to", receiver.url, "--batch", "50", "--log-level", "error")
-                }
-                var publisher = try publish()
-                for round in 0..<6 {
-                    try await fixture.submit(40, "'chain'")
-                    try await eventually("events arrive: \(publisher.errors)") { receiver.ids.count > round * 400 }
-                    switch round % 3 {
-                    case 0:
-                        publisher.send(SIGKILL)
-                        _ = try await publisher.end()
-                        publisher = try publish()
-                    case 1:
-                        await receiver.stop()
-                        try await fixture.submit(5, "'chain'")
-                        try await receiver.start()
-                    default:
-                        try await cluster.restart(.immediate)
-                    }
-                }
-                try await eventually("all runs complete", within: .seconds(60)) {
-                    try await fixture.psql("SELECT count(*) FROM millrace.runs WHERE state = 'completed'") == "250"
-                }
-                let ids = try await fixture.ids()
-                try await eventually("all events arrive", within: .seconds(60)) { Set(receiver.ids).count >= ids.count }
-                publisher.send(SIGTERM)
-                #expect(try await publisher.end() == 0, "\(publisher.errors)")
-                agent.send(SIGTERM)
-                _ = try await agent.end()
-
-                #expect(Set(receiver.ids).isSuperset(of: ids))
-                var seen: Set<Int64> = []
-                var last: [Int64: Int64] = [:]
-                for event in receiver.received where seen.insert(event.id).inserted {
-                    #expect(event.id > last[event.run, default: 0], "run \(event.run)")
-                    last[event.run] = event.id
-                }
-            }
         }
     }
 }

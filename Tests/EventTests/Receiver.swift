@@ -20,6 +20,8 @@ final class Receiver: Sendable {
         var type: String
         var workflow: String
         var tenant: String
+        /// Of the step; nil where the event is of the run as a whole.
+        var key: String?
     }
 
     private struct State {
@@ -115,7 +117,7 @@ final class Receiver: Sendable {
         return router
     }
 
-    private static func events(_ body: [UInt8]) throws -> [Received] {
+    static func events(_ body: [UInt8]) throws -> [Received] {
         guard let objects = try JSONSerialization.jsonObject(with: Data(body)) as? [[String: Any]] else {
             throw TestSupportError("no batch")
         }
@@ -127,6 +129,6 @@ final class Receiver: Sendable {
             let data = object["data"] as? [String: Any], let run = data["run_id"] as? Int,
             let workflow = data["workflow"] as? String, let tenant = data["tenant"] as? String
         else { throw TestSupportError("no event: \(object)") }
-        return Received(id: id, run: Int64(run), type: type, workflow: workflow, tenant: tenant)
+        return Received(id: id, run: Int64(run), type: type, workflow: workflow, tenant: tenant, key: data["key"] as? String)
     }
 }

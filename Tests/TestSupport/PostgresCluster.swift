@@ -86,6 +86,22 @@ public final class PostgresCluster: Sendable {
         try await start()
     }
 
+    /// Kills the server's first process. The others notice; until the last of them has ended no server can start here.
+    public func crash() async throws {
+        let file = try String(contentsOfFile: dataDirectory + "/postmaster.pid", encoding: .utf8)
+        guard let first = file.split(separator: "\n").first.flatMap({ Int32($0) }) else {
+            throw TestSupportError("No server runs in \(dataDirectory).")
+        }
+        // It starts no more processes while they are counted.
+        kill(first, SIGSTOP)
+        let others = try String(contentsOfFile: "/proc/\(first)/task/\(first)/children", encoding: .utf8)
+        try killBackend(first)
+        let processes = ["\(first)"] + others.split(separator: " ").map(String.init)
+        try await eventually("the processes of a killed server end") {
+            !processes.contains { FileManager.default.fileExists(atPath: "/proc/\($0)") }
+        }
+    }
+
     /// Kills a server process as the kernel would when memory is short.
     public func killBackend(_ pid: Int32) throws {
         guard kill(pid, SIGKILL) == 0 else {

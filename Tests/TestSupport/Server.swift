@@ -1,7 +1,7 @@
 import Foundation
 
 /// The server binaries that are installed here.
-enum Server {
+package enum Server {
     /// The directory of `pg_ctl`: what `PG_CONFIG` says, or the newest that Debian installed, or what the path has.
     static let binaries: String = {
         if let config = ProcessInfo.processInfo.environment["PG_CONFIG"], let path = output(of: config, ["--bindir"]) {
@@ -71,7 +71,7 @@ enum Server {
     }
 
     /// A port that nobody listens on now.
-    static func freePort() -> Int {
+    package static func freePort() -> Int {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
         var address = sockaddr_in()

@@ -196,6 +196,31 @@ sub refuses_on_standby
 	return;
 }
 
+# Whoever has read all there is, and listens, is told of the next commit with events.
+sub is_woken
+{
+	my ($server, $tier) = @_;
+	$server->safe_psql('postgres', q{select millrace.subscribe('wake')});
+	my $listener = $server->background_psql('postgres');
+	$listener->query_safe('listen millrace_events');
+	for my $round (1 .. 2)
+	{
+		my ($ids, $position) = read_events($server, 'wake', 1000);
+		commit_position($server, 'wake', $position) if @$ids;
+		my $told = 0;
+		submit($server, 1);
+		for my $try (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+		{
+			last if $told = $listener->query('select 1') =~ /"millrace_events"/;
+			select undef, undef, undef, 0.01;
+		}
+		ok($told, "$tier: a reader that has read everything is woken, round $round");
+	}
+	$listener->quit;
+	$server->safe_psql('postgres', q{select millrace.unsubscribe('wake')});
+	return;
+}
+
 # Three subscriptions: one inside a window, one at the end of one, one that has read nothing.
 sub goes_on_in_another_cluster
 {
@@ -314,6 +339,7 @@ for my $tier (TIERS)
 	install_workflow($server);
 	survives_crashes($server, $tier);
 	reads_between_kills($server, $tier);
+	is_woken($server, $tier) if $tier eq 'dispatcher';
 	refuses_on_standby($server, $tier);
 	goes_on_in_another_cluster($server, $tier);
 	retains($server, $tier);
