@@ -1,5 +1,6 @@
 -- Purpose: learning how long steps take, from what is stored anyway: which steps have completed lately stands at the end of
--- the log, how long they took in their rows. Once a second at most, and never in a report.
+-- the log, how long they took in their rows. Once a second at most, and never in a report. In a flood, a look every second
+-- would only be one more sample of the same, and one more version of the rows that it writes: then the pause grows.
 
 -- Bounds of a look: pages of the log behind the last one, some more before them (each session fills a page of its own, and
 -- may still have been at it), and completions; where there are more, a quarter of that many are enough.
@@ -17,13 +18,15 @@ DECLARE
     last_event bigint;
 BEGIN
     SELECT * INTO at FROM millrace_internal.learning FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        INSERT INTO millrace_internal.learning (looked_at, from_id, block, event_id, end_block, end_event_id, unranked)
-        VALUES ('-infinity', -1, 0, 0, 0, 0, '{}') ON CONFLICT DO NOTHING RETURNING * INTO at;
-    END IF;
     last_event := millrace_internal.last_event_id();
+    IF NOT FOUND THEN
+        INSERT INTO millrace_internal.learning (looked_at, pause, from_id, block, event_id, end_block, end_event_id, unranked)
+        SELECT now_at, '1 s', coalesce(e.from_id, -1), 0, 0, coalesce(e.blocks, 0), last_event, '{}'
+        FROM millrace_internal.log_end(last_event) e ON CONFLICT DO NOTHING;
+        RETURN;
+    END IF;
     -- a clock that was stopped may have gone back
-    IF at IS NULL OR now_at >= at.looked_at AND now_at < at.looked_at + interval '1 s'
+    IF now_at >= at.looked_at AND now_at < at.looked_at + at.pause
        OR (at.event_id, at.end_event_id) = (last_event, last_event) AND at.unranked = '{}' THEN
         RETURN;
     END IF;
@@ -35,7 +38,8 @@ BEGIN
         at.unranked := millrace_internal.ranks_refresh(at.unranked, now_at);
     END IF;
     UPDATE millrace_internal.learning l
-    SET looked_at = now_at, unranked = at.unranked, from_id = coalesce(e.from_id, -1), end_block = coalesce(e.blocks, 0), end_event_id = last_event,
+    SET looked_at = now_at, pause = CASE WHEN seen.flood THEN least(8 * at.pause, interval '1 min') ELSE interval '1 s' END,
+        unranked = at.unranked, from_id = coalesce(e.from_id, -1), end_block = coalesce(e.blocks, 0), end_event_id = last_event,
         block = CASE WHEN e.from_id = at.from_id THEN at.end_block ELSE 0 END, event_id = at.end_event_id
     FROM millrace_internal.log_end(last_event) e;
 END $$;
@@ -50,8 +54,9 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.log_end(bigint) IS 'The partition that an event belongs to, and how many pages it has.';
 
 -- The log is only appended to, so what is new stands at its end: it is read by its place, for no index is kept to find it.
--- Returns: steps that have completed in the part of the log that the next look has to read; null for none.
-CREATE OR REPLACE FUNCTION millrace_internal.completions_of(at millrace_internal.learning, OUT runs bigint[], OUT steps integer[])
+-- Returns: steps that have completed in the part of the log that the next look has to read; null for none; whether they are
+--          a sample, because there were more.
+CREATE OR REPLACE FUNCTION millrace_internal.completions_of(at millrace_internal.learning, OUT runs bigint[], OUT steps integer[], OUT flood boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     bounds record := millrace_internal.learning_bounds();
@@ -65,7 +70,8 @@ BEGIN
                     WHERE e.ctid >= %L AND e.ctid < %L AND e.event_id > %s AND e.event_id <= %s AND e.kind = 11',
                    log, format('(%s,0)', first), format('(%s,0)', at.end_block), at.event_id, at.end_event_id)
     INTO runs, steps;
-    IF cardinality(runs) > bounds.completions THEN
+    flood := coalesce(cardinality(runs) > bounds.completions, false);
+    IF flood THEN
         runs := runs[1:bounds.completions / 4];
         steps := steps[1:bounds.completions / 4];
     END IF;

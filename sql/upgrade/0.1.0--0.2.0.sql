@@ -85,7 +85,7 @@ CREATE TABLE millrace_internal.duration (
     CONSTRAINT duration_pkey PRIMARY KEY (version_id, def_no)
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE millrace_internal.duration IS
-'A running estimate per step definition. At most one HOT update a second and step definition, pruned in place.';
+'A running estimate per step definition. At most one HOT update a look and step definition, pruned in place.';
 COMMENT ON COLUMN millrace_internal.duration.samples IS 'Durations that the estimate was made from.';
 COMMENT ON COLUMN millrace_internal.duration.seconds IS 'Their mean; from the tenth on each new one counts for a tenth.';
 COMMENT ON COLUMN millrace_internal.duration.deviation IS 'Mean distance of a duration from the estimate, in seconds.';
@@ -106,6 +106,7 @@ CREATE TABLE millrace_internal.learning (
     only_row     boolean     NOT NULL DEFAULT true CONSTRAINT learning_pkey PRIMARY KEY
                              CONSTRAINT learning_only_row_check CHECK (only_row),
     looked_at    timestamptz NOT NULL,
+    pause        interval    NOT NULL,
     from_id      bigint      NOT NULL,
     block        bigint      NOT NULL,
     event_id     bigint      NOT NULL,
@@ -115,6 +116,7 @@ CREATE TABLE millrace_internal.learning (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE millrace_internal.learning IS
 'How far the keeper has read the log for durations. One HOT update a look. Not dumped: it names places of this cluster''s files.';
+COMMENT ON COLUMN millrace_internal.learning.pause IS 'The next look is due after it: a second, in a flood up to a minute.';
 COMMENT ON COLUMN millrace_internal.learning.from_id IS 'The partition of events that is read.';
 COMMENT ON COLUMN millrace_internal.learning.event_id IS 'Events up to this one have been read, and block pages.';
 COMMENT ON COLUMN millrace_internal.learning.end_event_id IS 'Events up to this one, in end_block pages, are for the next look.';

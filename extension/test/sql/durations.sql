@@ -129,7 +129,7 @@ END $$;
 INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, shard, kind)
 SELECT r.run_id, r.now_at, 1, 1, 0, 11 FROM (SELECT test.run('follow') AS run_id, millrace_internal.clock() AS now_at OFFSET 0) r, generate_series(1, 300000);
 CREATE FUNCTION test.place(read_pages bigint, read_events bigint) RETURNS millrace_internal.learning LANGUAGE sql AS $$
-    SELECT true, timestamptz 'now', from_id, blocks - read_pages, last_id - read_events, blocks, last_id, '{}'::integer[]
+    SELECT true, timestamptz 'now', interval '1 s', from_id, blocks - read_pages, last_id - read_events, blocks, last_id, '{}'::integer[]
     FROM (SELECT millrace_internal.last_event_id() AS last_id) l, millrace_internal.log_end(last_id)
 $$;
 SELECT (test.place(0, 0)).end_block > 2000 AS large;
