@@ -49,6 +49,7 @@ millrace_dispatcher_put_back_steps(const int64 *run_ids, const int32 *step_nos, 
 			millrace_index_give_back(database, entry, false);
 	}
 	LWLockRelease(Dispatcher->lock);
+	MILLRACE_FAULT("put_back");
 }
 
 /*
@@ -75,6 +76,7 @@ millrace_dispatcher_remove_steps(const int64 *run_ids, const int32 *step_nos, in
 		}
 	}
 	LWLockRelease(Dispatcher->lock);
+	MILLRACE_FAULT("removed");
 }
 
 void

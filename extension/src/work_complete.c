@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "arguments.h"
 #include "catalog/pg_type.h"
+#include "fault.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -229,6 +230,7 @@ millrace_work_complete(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		complete_step(&call, &completions[i], receiver.agent_id, &outcome);
 	}
+	MILLRACE_FAULT("completed");
 
 	started = palloc(sizeof(Started) * Max(outcome.hits.count, 1));
 	ready = palloc(sizeof(Hit) * Max(outcome.hits.count, 1));
@@ -241,6 +243,7 @@ millrace_work_complete(PG_FUNCTION_ARGS)
 		outcome.ended_count = 0;
 	}
 	millrace_call_end(&call);
+	MILLRACE_FAULT("handed_over");
 
 	millrace_answer_add(&answer, outcome.applied_count, millrace_arguments_int_array(outcome.applied, outcome.applied_count));
 	GATHER(&answer, outcome.hits.count, int64, millrace_arguments_bigint_array, outcome.hits.hits[i].run_id);

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "arguments.h"
 #include "catalog/pg_type.h"
+#include "fault.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -103,6 +104,7 @@ millrace_work_start(PG_FUNCTION_ARGS)
 		}
 	}
 	millrace_call_end(&call);
+	MILLRACE_FAULT("started");
 
 	millrace_answer_started(&answer, started, started_count);
 	GATHER(&answer, held_count, int64, millrace_arguments_bigint_array, held[i].run_id);

@@ -1,14 +1,17 @@
 -- Purpose: what is handed to an agent: starting claimed steps, the receipt, and the rows that the agent reads.
 
--- Claims up to max_steps from the sink. Loops while candidates turn out stale, so that an empty answer means that nothing was claimable.
+-- Claims up to max_steps from the sink. Loops while candidates turn out stale, or held by another call, so that an empty
+-- answer means that nothing was claimable.
 CREATE OR REPLACE FUNCTION millrace_internal.start_from_sink(
     in_shard smallint, in_agent_id integer, in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_steps integer,
     OUT run_ids bigint[], OUT step_nos integer[], OUT tokens integer[], OUT attempts integer[], OUT versions integer[], OUT traces text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found   record;
-    got     record;
-    frozen  timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
+    found      record;
+    got        record;
+    held_runs  bigint[];
+    held_steps integer[];
+    frozen     timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
 BEGIN
     run_ids := '{}'; step_nos := '{}'; tokens := '{}'; attempts := '{}'; versions := '{}'; traces := '{}';
     IF max_steps <= 0 OR cardinality(in_handlers) = 0 THEN
@@ -18,15 +21,23 @@ BEGIN
         found := millrace_internal.sink_pop(in_shard, in_queues, in_handlers, rooms, max_steps);
         EXIT WHEN found.run_ids IS NULL OR cardinality(found.run_ids) = 0;
         got := millrace_internal.work_start(in_shard, in_agent_id, in_receipt_no, found.run_ids, found.step_nos, frozen);
-        PERFORM millrace_internal.sink_settle(found.run_ids, found.step_nos, found.places, got.held_runs, got.held_steps);
+        IF found.places IS NULL THEN
+            -- they go back at the end: at once, they would come out again
+            held_runs := held_runs || got.held_runs; held_steps := held_steps || got.held_steps;
+        ELSE
+            PERFORM millrace_internal.sink_settle(found.run_ids, found.step_nos, found.places, got.held_runs, got.held_steps);
+        END IF;
         IF got.started_runs IS NOT NULL THEN
             run_ids := run_ids || got.started_runs; step_nos := step_nos || got.started_steps;
             tokens := tokens || got.tokens; attempts := attempts || got.attempts;
             versions := versions || got.versions; traces := traces || got.traces;
         END IF;
-        -- again only where all that came out had gone stale
-        EXIT WHEN cardinality(run_ids) > 0 OR got.held_runs IS NOT NULL;
+        -- on the plain tier, what is held would come out again
+        EXIT WHEN cardinality(run_ids) > 0 OR (found.places IS NOT NULL AND got.held_runs IS NOT NULL);
     END LOOP;
+    IF held_runs IS NOT NULL THEN
+        PERFORM millrace_internal.sink_settle(NULL, NULL, NULL, held_runs, held_steps);
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.start_from_sink(smallint, integer, bigint, integer[], integer[], integer[], integer) IS
 'Starts claimable steps for an agent. Tables changed: step, event, ready (plain tier).';

@@ -25,22 +25,8 @@ sub ask
 # Whatever lost its agent, this one takes over.
 my $agent = ask(q(select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 h')));
 
-sub is_stopped
-{
-	my ($pid) = @_;
-	return `ps -o stat= -p $pid` =~ /^T/;
-}
-
-sub await
-{
-	my ($what, $condition) = @_;
-	for my $try (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
-	{
-		return 1 if $condition->();
-		select undef, undef, undef, 0.01;
-	}
-	die "waited in vain until $what";
-}
+# How often the keeper had come to an end when it stopped.
+my $refills = 0;
 
 # What happens to a process that has stopped. It has to be gone, or to have gone on, when this returns.
 my %end = (
@@ -49,17 +35,22 @@ my %end = (
 		kill 'KILL', $pid;
 		await_recovery($server, $pid);
 	},
+	# one that goes on may come to the place again before it looks whether it is to end
 	terminate => sub {
 		my ($pid) = @_;
 		kill 'TERM', $pid;
-		kill 'CONT', $pid;
-		await('the process has ended', sub { !kill 0, $pid });
+		await('the process has ended', sub { kill 'CONT', $pid; !kill 0, $pid });
 	},
-	# the keeper reads its settings when it rests, and may stop again before
+	# the keeper reads its settings when it rests
 	continue => sub {
 		my ($pid) = @_;
-		await('the keeper has come to an end', sub { kill 'CONT', $pid; ask('select state from millrace.dispatcher') eq 'warm' });
+		await('the keeper has come to an end', sub { kill 'CONT', $pid; refills() > $refills });
 	});
+
+sub refills
+{
+	return ask('select refills + sweeps from millrace.dispatcher');
+}
 
 # What must hold after every accident: all that is ready is worked off, each step once, and the dispatcher is empty.
 sub check
@@ -75,17 +66,19 @@ sub check
 	return;
 }
 
-# Runs a session up to where it stops, does to it what is to be done, and checks. `ready` is what the tables must show
-# then: what was committed, and nothing else.
+# Runs a session up to where it stops and does to it what is to be done. An array before the statements is of those that
+# come before the place may strike.
 sub accident
 {
 	my ($title, $place, $how, @statements) = @_;
-	my @runs = submit($server, 2);
-	my $other = ask(q(select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 s')));
+	my @before = ref $statements[0] ? @{ shift @statements } : ();
+	submit($server, 2);
+	my $other = ask(q(select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 h')));
 	my $session = $server->background_psql('postgres', on_error_stop => 0);
 	my $pid = $session->query_safe('select pg_backend_pid()');
+	s/AGENT/$other/ for grep { !ref } @before, @statements;
+	ref $_ ? $_->() : $session->query_safe($_) for @before;
 	$session->query_safe("set millrace.fault = '$place:stop'") if $place;
-	s/AGENT/$other/ for @statements;
 	if ($place)
 	{
 		$session->query_until(qr/begun/, join("\n", '\echo begun', map { "$_;" } @statements) . "\n");
@@ -97,12 +90,34 @@ sub accident
 	}
 	$end{$how}->($pid);
 	$session->{run}->kill_kill;
+	# what it holds goes back
+	ask("select millrace.deregister_agent($other)");
 	return;
 }
 
 my $runs = q(select count(*) from millrace.runs);
 my @claim = ('select count(*) from millrace.claim(AGENT, 10)');
 my @submit = (q(select millrace.submit('fan')));
+
+# A report of the first steps of two runs: two of their twenty dependents are handed over, the others are pushed, and what
+# is left of the agent's room is claimed.
+my @held = (q(select count(millrace.submit('fan')) from generate_series(1, 2)),
+	'create temp table held as select run_id, step_no, token from millrace.claim(AGENT, 2)');
+my @report = (q(select count(*) from (select array_agg(run_id) as runs, array_agg(step_no) as steps, array_agg(token) as tokens from held) h,
+  millrace.report(AGENT, h.runs, h.steps, h.tokens, '{completed,completed}', max_steps => 2)));
+my @report_more = map { s/max_steps => 2/max_steps => 30/r } @report;
+my %reports = (
+	completed => [ 'its steps completed', @report ],
+	handed_over => [ 'dependents handed over', @report ],
+	pushed => [ 'dependents pushed', @report ],
+	popped => [ 'more popped', @report_more ],
+	started => [ 'more started', @report_more ],
+	publish => [ 'committed, not published', @report_more ]);
+
+sub completed
+{
+	return ask(q(select count(*) from millrace.events where kind = 'step_completed'));
+}
 
 for my $how ('kill', 'terminate')
 {
@@ -125,6 +140,31 @@ for my $how ('kill', 'terminate')
 	accident("claim committed, not forgotten, $how", 'publish', $how, @claim);
 	check("claim committed, not forgotten, $how");
 
+	accident("claim started, $how", 'started', $how, @claim);
+	check("claim started, $how");
+
+	for my $place (sort keys %reports)
+	{
+		my ($what, @statements) = @{ $reports{$place} };
+		my $title = "report, $what, $how";
+		my $done = completed();
+		accident($title, $place, $how, \@held, @statements);
+		is(completed(), $done + ($place eq 'publish' ? 2 : 0), "$title: it has been applied as a whole, or not at all");
+		check($title);
+	}
+
+	accident("removed, $how", 'removed', $how, q(select count(millrace.cancel(run_id)) from millrace.runs where state = 'running'));
+	is(ask(q(select count(*) from millrace.runs where state = 'cancelled')), '0', "removed, $how: nothing is cancelled");
+	check("removed, $how");
+
+	my $holder = $server->background_psql('postgres', on_error_stop => 0);
+	accident("put back, $how", 'put_back', $how,
+		[ sub { $holder->query_safe('begin; select count(*) from (select from millrace_internal.step where state = 2 for update) s') } ], @claim);
+	# its locks go before the check: that it has ended, a crash or this has seen to
+	$holder->query('rollback') if $how eq 'terminate';
+	$holder->{run}->kill_kill;
+	check("put back, $how");
+
 	accident("rolling back, $how", 'rollback', $how, 'begin', @submit, @claim, 'rollback');
 	check("rolling back, $how");
 
@@ -141,6 +181,20 @@ for my $how ('kill', 'terminate')
 	is(ask('select count(*) from pg_prepared_xacts'), '0', "committed by another, $how: the transaction is");
 	check("committed by another, $how");
 }
+
+# A claim passes over what another call holds, and takes what stands behind it.
+my ($held, $free) = submit($server, 2);
+my $holder = $server->background_psql('postgres', on_error_stop => 0);
+$holder->query_safe("begin; select count(*) from (select from millrace_internal.step where run_id = $held for update) s");
+my @behind = claim($server, $agent, 1);
+is($behind[0][0], $free, 'what another call holds is passed over');
+is(scalar claim($server, $agent, 1), 0, 'until there is nothing else');
+$holder->query_safe('rollback');
+$holder->{run}->kill_kill;
+my @late = claim($server, $agent, 1);
+is($late[0][0], $held, 'when it is free, it is handed out');
+report($server, $agent, 0, @behind, @late);
+check('what another call held');
 
 # Errors where code may raise them.
 for my $place ('pushed', 'popped')
@@ -167,10 +221,13 @@ sub set_fault
 	return;
 }
 
+# The keeper or the waker; where one has just ended, its successor.
 sub worker
 {
 	my ($name) = @_;
-	return ask("select coalesce(${name}_pid, 0) from millrace.dispatcher");
+	my $pid;
+	await("the $name is there", sub { $pid = ask("select ${name}_pid from millrace.dispatcher") });
+	return $pid;
 }
 
 for my $place ('refill', 'refilled')
@@ -183,9 +240,9 @@ for my $place ('refill', 'refilled')
 		set_fault("$place:stop");
 		$server->stop('immediate');
 		$server->start;
-		await("$title: the keeper is there", sub { worker('keeper') });
 		my $keeper = worker('keeper');
 		await("$title: the keeper stops", sub { is_stopped($keeper) });
+		$refills = refills();
 		is(ask('select state from millrace.dispatcher'), 'cold', "$title: not filled yet");
 		my @steps = claim($server, $agent, 5);
 		is(scalar @steps, 5, "$title: a claim is served from the tables");
@@ -198,6 +255,54 @@ for my $place ('refill', 'refilled')
 		$end{$how}->($keeper);
 		check($title);
 	}
+}
+
+# A sweep of what is filled already: claims are served from memory, and go on being so.
+for my $how ('kill', 'terminate', 'continue')
+{
+	my $title = "sweep, $how";
+	my @runs = submit($server, 20);
+	my $keeper = worker('keeper');
+	$refills = refills();
+	set_fault('refill:stop');
+	ask('select millrace.sweep()');
+	await("$title: the keeper stops", sub { is_stopped($keeper) });
+	my $missed = ask('select misses from millrace.dispatcher');
+	report($server, $agent, 0, claim($server, $agent, 5));
+	ask(q(select millrace.submit('fan')));
+	is(ask("select state = 'warm' and misses = $missed from millrace.dispatcher"), 't', "$title: a claim is served from memory");
+	set_fault('');
+	$end{$how}->($keeper);
+	check($title);
+}
+
+# A refill of what had no room: claims are served from memory, then from the tables.
+for my $how ('kill', 'terminate', 'continue')
+{
+	my $title = "behind a watermark, $how";
+	ask(q(select count(*) from millrace.submit_many('one', array_fill(null::jsonb, '{3000}'))));
+	my $keeper = worker('keeper');
+	$refills = refills();
+	set_fault('refill:stop');
+	await(
+		"$title: the keeper stops",
+		sub {
+			my @steps = claim($server, $agent, 100);
+			report($server, $agent, 0, @steps) if @steps;
+			return is_stopped($keeper);
+		});
+	my $missed = ask('select misses from millrace.dispatcher');
+	while (ask('select misses from millrace.dispatcher') == $missed)
+	{
+		my @steps = claim($server, $agent, 100);
+		die "$title: nothing is claimable" unless @steps;
+		report($server, $agent, 0, @steps);
+	}
+	pass("$title: claims are served from the tables, too");
+	ask(q(select count(*) from millrace.submit_many('one', array_fill(null::jsonb, '{500}'))));
+	set_fault('');
+	$end{$how}->($keeper);
+	check($title);
 }
 
 # A sweep, and a refill of what had no room, that fail and fail again.

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(TIERS create_server install_workflow submit register claim report work_off settle
-  await_recovery contents);
+  await await_recovery is_stopped contents);
 
 use constant TIERS => ('plain', 'dispatcher');
 
@@ -104,6 +104,24 @@ sub settle
 		select undef, undef, undef, 0.1;
 	}
 	return 0;
+}
+
+# Whether a process has stopped at a place that millrace.fault names.
+sub is_stopped
+{
+	my ($pid) = @_;
+	return `ps -o stat= -p $pid` =~ /^T/;
+}
+
+sub await
+{
+	my ($what, $condition) = @_;
+	for my $try (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		select undef, undef, undef, 0.01;
+	}
+	die "waited in vain until $what";
 }
 
 # Waits until a server whose backend was killed has been through crash recovery. (poll_query_until will not do: psql
