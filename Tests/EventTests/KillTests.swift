@@ -30,21 +30,24 @@ import Testing
             }
             var agent = try startAgent()
             var acknowledged: [Int64] = []
-            for round in 0..<Self.rounds {
-                let before = try endpoint.received().count
-                async let submitted = Self.submit(Self.runsPerRound, to: fixture.database)
-                try await eventually("events arrive: \(agent.errors)") { try endpoint.received().count > before + 50 }
-                switch round % 3 {
-                case 0:
-                    try await agent.die()
-                    agent = try startAgent()
-                case 1:
-                    try await endpoint.restart()
-                default:
-                    try await cluster.crash()
-                    try await cluster.start()
+            let pool = Pool(fixture.database, logger: EventFixture.quiet)
+            try await fixture.with(pool) {
+                for round in 0..<Self.rounds {
+                    let before = try endpoint.received().count
+                    async let submitted = Self.submit(Self.runsPerRound, by: Client(pool: pool))
+                    try await eventually("events arrive: \(agent.errors)", within: .seconds(60)) { try endpoint.received().count > before + 50 }
+                    switch round % 3 {
+                    case 0:
+                        try await agent.die()
+                        agent = try startAgent()
+                    case 1:
+                        try await endpoint.restart()
+                    default:
+                        try await cluster.crash()
+                        try await cluster.start()
+                    }
+                    acknowledged += try await submitted
                 }
-                acknowledged += try await submitted
             }
             #expect(acknowledged.count == Self.rounds * Self.runsPerRound)
             try await eventually("all runs complete: \(agent.errors)", within: .seconds(60)) {
@@ -87,18 +90,17 @@ import Testing
     }
 
     /// Answers the runs that were acknowledged; others may have been submitted when the server was killed.
-    private static func submit(_ runs: Int, to database: PostgresConfiguration) async throws -> [Int64] {
-        try await Client.with(database, connections: 1) { client in
-            var acknowledged: [Int64] = []
-            while acknowledged.count < runs {
-                do {
-                    acknowledged.append(try await client.submit(Submission(workflow: "chain")))
-                } catch let error as MillraceError where error.isRetriable || error.isConnectionLoss || error.code == .unreachable {
-                    try await Task.sleep(for: .milliseconds(20))
-                }
+    private static func submit(_ runs: Int, by client: Client) async throws -> [Int64] {
+        var acknowledged: [Int64] = []
+        while acknowledged.count < runs {
+            do throws(MillraceError) {
+                acknowledged.append(try await client.submit(Submission(workflow: "chain")))
+            } catch {
+                guard error.isRetriable || error.isConnectionLoss || error.code == .unreachable else { throw error }
+                try await Task.sleep(for: .milliseconds(20))
             }
-            return acknowledged
         }
+        return acknowledged
     }
 }
 

@@ -36,6 +36,22 @@ import Testing
         #expect(unknown.errors.contains("nobody"))
     }
 
+    @Test func publishedToStandardOutput() async throws {
+        let fixture = try await EventFixture(.plain)
+        try await fixture.submit(5)
+        let publisher = try program(fixture, "events", "publish", "s", "--to", "-", "--source", "/here")
+        try await eventually("the lines are there: \(publisher.errors)") { publisher.output.split(separator: "\n").count == 5 }
+        publisher.send(SIGTERM)
+        #expect(try await publisher.end() == 0, "\(publisher.errors)")
+        try await fixture.eventuallyStored()
+        let ids = try publisher.output.split(separator: "\n").map { line in
+            let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+            #expect(object["specversion"] as? String == "1.0" && object["source"] as? String == "/here")
+            return try Receiver.event(object).id
+        }
+        #expect(ids == (try await fixture.ids()))
+    }
+
     @Test func anAgentPublishesBesideItsWork() async throws {
         let fixture = try await EventFixture(.dispatcher)
         try await Receiver.use { receiver in

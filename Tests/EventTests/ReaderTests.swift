@@ -6,9 +6,10 @@ import Testing
 
 /// What a reader hands out.
 private final class Gathered: Sendable {
-    private let state = Mutex<[Int64]>([])
-    var ids: [Int64] { state.withLock { $0 } }
-    func add(_ batch: EventBatch) { state.withLock { $0 += batch.events.map(\.eventID) } }
+    private let batches = Mutex<[[Int64]]>([])
+    var ids: [Int64] { batches.withLock { $0.flatMap(\.self) } }
+    var sizes: [Int] { batches.withLock { $0.map(\.count) } }
+    func add(_ batch: EventBatch) { batches.withLock { $0.append(batch.events.map(\.eventID)) } }
 }
 
 @Suite(.serialized) struct ReaderTests {
@@ -52,6 +53,51 @@ private final class Gathered: Sendable {
             }
         }
         #expect(gathered.ids == (try await fixture.ids()))
+    }
+
+    @Test func aBatchWaitsForOthersUntilItIsFull() async throws {
+        let fixture = try await EventFixture(.dispatcher)
+        try await fixture.submit(25)
+        var configuration = fixture.reading
+        (configuration.batchSize, configuration.flushDelay) = (10, .seconds(3600))
+        let reader = EventReader(
+            fixture.database, subscription: "s", configuration: configuration, logger: EventFixture.quiet
+        )
+        let gathered = Gathered()
+        try await reader.run {
+            for await batch in reader.batches {
+                gathered.add(batch)
+                reader.delivered(batch)
+                if gathered.sizes.count == 2 { try await fixture.submit(5) }
+                if gathered.sizes.count == 3 { return }
+            }
+        }
+        #expect(gathered.sizes == [10, 10, 10])
+    }
+
+    /// What retention does to a subscription that lags is in the extension's own tests.
+    @Test func readingGoesOnBehindAGap() async throws {
+        let fixture = try await EventFixture(.plain)
+        try await fixture.submit(10)
+        let gathered = Gathered()
+        let reader = EventReader(
+            fixture.database, subscription: "s", configuration: fixture.reading, logger: EventFixture.quiet
+        )
+        try await reader.run {
+            for await batch in reader.batches {
+                gathered.add(batch)
+                reader.delivered(batch)
+                if gathered.ids.count == 10 {
+                    try await fixture.psql(
+                        "UPDATE millrace_internal.subscription SET (overtaken_from, overtaken_to, overtaken_at) = (1, 5, now())"
+                    )
+                    try await fixture.submit(10)
+                }
+                if gathered.ids.count == 20 { return }
+            }
+        }
+        #expect(gathered.ids == (try await fixture.ids()))
+        #expect(try await fixture.psql("SELECT overtaken_at IS NULL FROM millrace.subscriptions") == "t")
     }
 
     @Test func whatIsNotDeliveredComesAgain() async throws {

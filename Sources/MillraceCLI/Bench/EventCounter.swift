@@ -10,25 +10,34 @@ import Synchronization
 final class EventCounter: Sendable {
     private struct State {
         var ids: [Int64] = []
+        var arrivals: [Arrival] = []
         var bytes = 0
         var lastArrival: ContinuousClock.Instant?
         var clock = EventTime()
     }
 
+    /// In seconds since 1970.
+    private struct Arrival {
+        var id: Int64
+        /// The event's own time.
+        var at: Double
+        var arrivedAt: Double
+    }
+
     let url: String
     private let state: Mutex<State>
-    private let latencies: LatencyRecorder?
+    private let keepsTimes: Bool
     private let server: Mutex<Task<Void, any Error>?>
 
-    private init(port: Int, latencies: LatencyRecorder?) {
+    private init(port: Int, keepsTimes: Bool) {
         url = "http://127.0.0.1:\(port)/events"
-        self.latencies = latencies
+        self.keepsTimes = keepsTimes
         state = Mutex(State())
         server = Mutex(nil)
     }
 
-    /// - Parameter latencies: Takes how old each event is when it arrives.
-    static func start(latencies: LatencyRecorder?) async throws -> EventCounter {
+    /// - Parameter keepsTimes: Whether ``latencies(since:)`` is to be known.
+    static func start(keepsTimes: Bool) async throws -> EventCounter {
         let (ports, announce) = AsyncStream.makeStream(of: Int.self)
         let router = Router()
         let box = Mutex<EventCounter?>(nil)
@@ -37,11 +46,14 @@ final class EventCounter: Sendable {
             try box.withLock { $0 }?.take(body)
             return .noContent
         }
+        // That connections break off when the server is stopped is no news.
+        var logger = Logger(label: "millrace.bench")
+        logger.logLevel = .critical
         let application = Application(
             router: router,
             configuration: .init(address: .hostname("127.0.0.1", port: 0)),
             onServerRunning: { channel in announce.yield(channel.localAddress?.port ?? 0) },
-            logger: Logger(label: "millrace.bench")
+            logger: logger
         )
         // Ended by `stop`.
         let running = Task {
@@ -49,7 +61,7 @@ final class EventCounter: Sendable {
             try await application.run()
         }
         for await port in ports {
-            let counter = EventCounter(port: port, latencies: latencies)
+            let counter = EventCounter(port: port, keepsTimes: keepsTimes)
             box.withLock { $0 = counter }
             counter.server.withLock { $0 = running }
             return counter
@@ -69,6 +81,23 @@ final class EventCounter: Sendable {
     var bytes: Int { state.withLock { $0.bytes } }
     var lastArrival: ContinuousClock.Instant? { state.withLock { $0.lastArrival } }
     var repeated: Int { state.withLock { $0.ids.count - Set($0.ids).count } }
+
+    /// Of all events that have arrived.
+    var range: ClosedRange<Int64>? {
+        state.withLock { state in
+            guard let least = state.ids.min(), let greatest = state.ids.max() else { return nil }
+            return least...greatest
+        }
+    }
+
+    /// How old each event was when it arrived: since its commit, where that is known, else since its own time.
+    func latencies(since commits: [Int64: Double]) -> LatencyRecorder {
+        let recorder = LatencyRecorder()
+        for arrival in state.withLock({ $0.arrivals }) {
+            recorder.record(seconds: arrival.arrivedAt - (commits[arrival.id] ?? arrival.at))
+        }
+        return recorder
+    }
 
     func waitFor(_ events: Int) async throws {
         while count < events { try await Task.sleep(for: .milliseconds(2)) }
@@ -91,8 +120,11 @@ final class EventCounter: Sendable {
             events.withUnsafeBytes { events in
                 var rest = events[...]
                 while let id = Self.field(#""id":""#, &rest), let time = Self.field(#""time":""#, &rest) {
-                    state.ids.append(id.reduce(0) { $0 * 10 + Int64($1) - 0x30 })
-                    if let latencies, let at = state.clock.seconds(time) { latencies.record(seconds: now - at) }
+                    let id = id.reduce(0) { $0 * 10 + Int64($1) - 0x30 }
+                    state.ids.append(id)
+                    if keepsTimes, let at = state.clock.seconds(time) {
+                        state.arrivals.append(Arrival(id: id, at: at, arrivedAt: now))
+                    }
                 }
             }
         }
