@@ -10,9 +10,13 @@ source scripts/lib.sh
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
+# Most tests start servers and processes and wait for them: all at once they would starve each other.
+width=()
+! swift test --help-hidden | grep -q -- --experimental-maximum-parallelization-width ||
+  width=(--experimental-maximum-parallelization-width 12)
 # Testable imports, which no test uses, would make the compiler's flags differ from the program's, and every package
 # be compiled a second time.
-swift test --configuration release --disable-xctest --disable-testable-imports "$@" 2>&1 | tee "$log" || status=$?
+swift test --configuration release --disable-xctest --disable-testable-imports "${width[@]}" "$@" 2>&1 | tee "$log" || status=$?
 
 # One line a test: "✔ Test name() passed after 0.1 seconds." A run that breaks off has failed, whatever it counted.
 count() { grep -c -E "^[^ ]+ Test .* $1 after [0-9.]+ seconds" "$log" || true; }

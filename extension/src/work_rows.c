@@ -9,10 +9,12 @@
 #include "definition_cache.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(millrace_work_measure);
 PG_FUNCTION_INFO_V1(millrace_work_rows);
+PG_FUNCTION_INFO_V1(millrace_work_report_rows);
 
 /*
  * work_measure(versions, step_nos, OUT takes_input, OUT bytes, OUT timeout):
@@ -55,42 +57,105 @@ millrace_work_measure(PG_FUNCTION_ARGS)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
 }
 
+/* Arrays of one length that describe steps, as arguments from `first` on. */
+typedef struct StepArrays
+{
+	int			count;
+	const int64 *run_ids;
+	const int32 *columns[4];	/* step_nos, tokens, attempts, versions */
+} StepArrays;
+
+static StepArrays
+read_arrays(FunctionCallInfo fcinfo, int first, int column_count)
+{
+	static const char *const names[4] = {"step_nos", "tokens", "attempts", "versions"};
+	StepArrays	arrays = {0};
+
+	arrays.run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(first), "run_ids", &arrays.count);
+	for (int i = 0; i < column_count; i++)
+	{
+		int			length;
+
+		arrays.columns[i] = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(first + 1 + i), names[i], &length);
+		millrace_arguments_require_same_length("run_ids", arrays.count, names[i], length);
+	}
+	return arrays;
+}
+
+/*
+ * A row per started step: the columns of millrace.claim, after `answer_columns`
+ * of millrace.report.
+ */
+static void
+put_started(FunctionCallInfo fcinfo, int first, int answer_columns)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	StepArrays	steps = read_arrays(fcinfo, first, 4);
+	bool	   *no_trace;
+	Datum	   *traces = millrace_arguments_nullable(fcinfo, first + 5, TEXTOID, steps.count, &no_trace);
+	Datum		values[15] = {answer_columns ? CStringGetTextDatum("started") : (Datum) 0};
+	bool		nulls[15] = {false, true, true};
+	Datum	   *value = values + answer_columns;
+	bool	   *null = nulls + answer_columns;
+
+	for (int i = 0; i < steps.count; i++)
+	{
+		int32		step_no = steps.columns[0][i];
+		const StepDefinition *definition = millrace_definition(steps.columns[3][i], step_no);
+
+		value[0] = Int64GetDatum(steps.run_ids[i]);
+		value[1] = Int32GetDatum(step_no);
+		value[2] = Int32GetDatum(steps.columns[1][i]);
+		value[3] = Int32GetDatum(steps.columns[2][i]);
+		value[4] = definition->workflow;
+		value[5] = definition->key;
+		value[6] = definition->handler;
+		value[7] = definition->settings;
+		value[9] = Float8GetDatum(definition->timeout);
+		value[11] = traces[i];
+		memset(null, false, sizeof(bool) * 12);
+		null[7] = definition->settings == (Datum) 0;
+		null[8] = true;
+		null[9] = !definition->has_timeout;
+		null[10] = true;
+		null[11] = no_trace[i];
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
 /* work_rows(run_ids, step_nos, tokens, attempts, versions, traces): the columns of millrace.claim */
 Datum
 millrace_work_rows(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	int			count;
-	const int64 *run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(0), "run_ids", &count);
-	const int32 *columns[4];
-	static const char *const names[4] = {"step_nos", "tokens", "attempts", "versions"};
-	bool	   *no_trace;
-	Datum	   *traces = millrace_arguments_nullable(fcinfo, 5, TEXTOID, count, &no_trace);
-
-	for (int i = 0; i < lengthof(columns); i++)
-	{
-		int			length;
-
-		columns[i] = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(i + 1), names[i], &length);
-		millrace_arguments_require_same_length("run_ids", count, names[i], length);
-	}
 	InitMaterializedSRF(fcinfo, 0);
 	millrace_definitions_begin();
+	put_started(fcinfo, 0, 0);
+	return (Datum) 0;
+}
 
-	for (int i = 0; i < count; i++)
+/*
+ * work_report_rows(applied_runs, applied_steps, applied_tokens, run_ids, step_nos, tokens, attempts, versions, traces):
+ * the columns of millrace.report
+ */
+Datum
+millrace_work_report_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	StepArrays	applied = read_arrays(fcinfo, 0, 2);
+	Datum		values[15] = {CStringGetTextDatum("applied")};
+	bool		nulls[15];
+
+	InitMaterializedSRF(fcinfo, 0);
+	millrace_definitions_begin();
+	memset(nulls, true, sizeof(nulls));
+	nulls[0] = nulls[3] = nulls[4] = nulls[5] = false;
+	for (int i = 0; i < applied.count; i++)
 	{
-		const StepDefinition *definition = millrace_definition(columns[3][i], columns[0][i]);
-		Datum		values[12] = {
-			Int64GetDatum(run_ids[i]), Int32GetDatum(columns[0][i]), Int32GetDatum(columns[1][i]),
-			Int32GetDatum(columns[2][i]), definition->workflow, definition->key, definition->handler,
-			definition->settings, (Datum) 0, Float8GetDatum(definition->timeout), (Datum) 0, traces[i]
-		};
-		bool		nulls[12] = {
-			[7] = definition->settings == (Datum) 0, [8] = true, [9] = !definition->has_timeout, [10] = true,
-			[11] = no_trace[i]
-		};
-
+		values[3] = Int64GetDatum(applied.run_ids[i]);
+		values[4] = Int32GetDatum(applied.columns[0][i]);
+		values[5] = Int32GetDatum(applied.columns[1][i]);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
+	put_started(fcinfo, 3, 3);
 	return (Datum) 0;
 }

@@ -57,6 +57,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.agent_get(integer) IS 'The row of an agent; MR021 without one.';
 
+-- An agent that claims or reports lives. Where its lease is over, what it held is the keeper's; what it gets now is its own again.
+-- Locks: the agent's row, and only then.
+CREATE OR REPLACE FUNCTION millrace_internal.agent_revive(agent millrace_internal.agent)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_at timestamptz := millrace_internal.clock();
+BEGIN
+    IF agent.lease_expires_at <= now_at THEN
+        UPDATE millrace_internal.agent a SET lease_expires_at = now_at + a.lease, seen_at = now_at, lost = false WHERE a.agent_id = agent.agent_id;
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.agent_revive(millrace_internal.agent) IS 'Renews a lease that is over. Tables changed: agent.';
+
 -- Arguments: capacity  free slots by handler; null: max_steps of any of the agent's handlers
 -- Returns:   handler ids with room, and how much
 CREATE OR REPLACE FUNCTION millrace_internal.agent_capacity(agent millrace_internal.agent, capacity jsonb, max_steps integer,

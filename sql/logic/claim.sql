@@ -13,28 +13,56 @@ DECLARE
 BEGIN
     PERFORM millrace_internal.require_read_committed();
     agent := millrace_internal.agent_get(claim.agent_id);
+    PERFORM millrace_internal.agent_revive(agent);
     free := millrace_internal.agent_capacity(agent, claim.capacity, claim.max_steps);
     receipt := nextval('millrace_internal.receipt_no_seq');
     started := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids, free.rooms, claim.max_steps);
-    RETURN QUERY
-    SELECT w.run_id, w.step_no, w.token, w.attempt, w.workflow, w.key, w.handler, w.settings, w.input, w.timeout, w.element, w.trace
-    FROM millrace_internal.hand_out(0::smallint, agent, receipt, started.run_ids, started.step_nos, started.tokens, started.attempts,
-                                    started.versions, started.traces, claim.max_bytes) w;
+    IF millrace_internal.hands_out_plainly(0::smallint, agent.agent_id, receipt, started.run_ids, started.step_nos, started.tokens,
+                                           started.versions, claim.max_bytes) THEN
+        RETURN QUERY SELECT * FROM millrace_internal.work_rows(started.run_ids, started.step_nos, started.tokens, started.attempts,
+                                                               started.versions, started.traces);
+    ELSE
+        RETURN QUERY SELECT * FROM millrace_internal.hand_out(0::smallint, agent.agent_id, receipt, started.run_ids, started.step_nos,
+                                                              started.tokens, started.attempts, claim.max_bytes);
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace.claim(integer, integer, jsonb, integer) IS
 'Hands an agent up to max_steps ready steps that its queues, handlers and free capacity allow, in order of priority, fair share between tenants, age of run, rank.
 Durable once the transaction has committed: start no handler before. Errors: MR001, MR021 unknown agent, MR023 handler it is not registered for, MR043 isolation.
 Tables changed: step, event, receipt, ready (plain tier). Locks: step rows, SKIP LOCKED.';
 
--- The rows of started steps and their receipt. versions may be null, or fewer: the steps are then looked up. What exceeds max_bytes is given back; what has no input fails.
-CREATE OR REPLACE FUNCTION millrace_internal.hand_out(in_shard smallint, agent millrace_internal.agent, in_receipt_no bigint,
-    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[], max_bytes integer)
+-- Arguments: versions of the steps; null, or fewer, where they are not all known
+-- Returns:   whether the caller can answer from what is known of the definitions alone: no step takes an input, and all settings
+--            fit into max_bytes. Then the receipt is written.
+CREATE OR REPLACE FUNCTION millrace_internal.hands_out_plainly(in_shard smallint, in_agent_id integer, in_receipt_no bigint,
+    run_ids bigint[], step_nos integer[], tokens integer[], versions integer[], max_bytes integer)
+RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    measured record;
+BEGIN
+    IF run_ids = '{}' THEN
+        RETURN true;
+    ELSIF run_ids IS NULL OR cardinality(versions) IS DISTINCT FROM cardinality(run_ids) THEN
+        RETURN false;
+    END IF;
+    measured := millrace_internal.work_measure(versions, step_nos);
+    IF measured.takes_input OR measured.bytes > max_bytes THEN
+        RETURN false;
+    END IF;
+    PERFORM millrace_internal.receipt_write(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos, tokens, measured.timeout);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION millrace_internal.hands_out_plainly(smallint, integer, bigint, bigint[], integer[], integer[], integer[], integer) IS
+'Whether work_rows can answer for these steps. Tables changed: receipt.';
+
+-- The rows of started steps and their receipt, for all others. What exceeds max_bytes is given back; what has no input fails.
+CREATE OR REPLACE FUNCTION millrace_internal.hand_out(in_shard smallint, in_agent_id integer, in_receipt_no bigint,
+    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], max_bytes integer)
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
                settings jsonb, input jsonb, timeout double precision, element integer, trace text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    measured       record;
     w              record;
     bytes          bigint := 0;
     first_row      boolean := true;
@@ -49,14 +77,6 @@ DECLARE
 BEGIN
     IF run_ids IS NULL OR cardinality(run_ids) = 0 THEN
         RETURN;
-    END IF;
-    IF cardinality(versions) = cardinality(run_ids) THEN
-        measured := millrace_internal.work_measure(versions, step_nos);
-        IF NOT measured.takes_input AND measured.bytes <= max_bytes THEN
-            PERFORM millrace_internal.receipt_write(in_shard, agent.agent_id, in_receipt_no, run_ids, step_nos, tokens, measured.timeout);
-            RETURN QUERY SELECT * FROM millrace_internal.work_rows(run_ids, step_nos, tokens, attempts, versions, traces);
-            RETURN;
-        END IF;
     END IF;
     FOR w IN SELECT * FROM millrace_internal.work_rows_with_input(in_shard, run_ids, step_nos, tokens, attempts) LOOP
         shortest := least(shortest, w.timeout);
@@ -77,16 +97,16 @@ BEGIN
         settings := w.settings; input := w.input; timeout := w.timeout; element := w.element; trace := w.trace;
         RETURN NEXT;
     END LOOP;
-    PERFORM millrace_internal.receipt_write(in_shard, agent.agent_id, in_receipt_no, run_ids, step_nos, tokens, shortest);
+    PERFORM millrace_internal.receipt_write(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos, tokens, shortest);
     IF back_runs IS NOT NULL THEN
-        PERFORM millrace_internal.decide(in_shard, agent.agent_id, back_runs, back_steps, back_tokens,
+        PERFORM millrace_internal.decide(in_shard, in_agent_id, back_runs, back_steps, back_tokens,
                                          array_fill(5::smallint, ARRAY[cardinality(back_runs)]), NULL, NULL, NULL);
     END IF;
     IF broken_runs IS NOT NULL THEN
-        PERFORM millrace_internal.fail_broken(in_shard, agent.agent_id, broken_runs, broken_steps, broken_tokens, broken_reasons);
+        PERFORM millrace_internal.fail_broken(in_shard, in_agent_id, broken_runs, broken_steps, broken_tokens, broken_reasons);
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.hand_out(smallint, millrace_internal.agent, bigint, bigint[], integer[], integer[], integer[], integer[], text[], integer) IS
+COMMENT ON FUNCTION millrace_internal.hand_out(smallint, integer, bigint, bigint[], integer[], integer[], integer[], integer) IS
 'What an agent reads of the steps it was given, and their receipt. Tables changed: receipt; step, event for what is given back or fails.';
 
 -- Steps without an input fail as they are handed out. This comes last in a call that holds other rows, and so may not wait

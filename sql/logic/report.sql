@@ -183,7 +183,9 @@ COMMENT ON FUNCTION millrace_internal.report_check(integer, integer[], integer[]
 CREATE OR REPLACE FUNCTION millrace_internal.report_codes(outcomes text[], outputs text[], OUT codes smallint[], OUT parsed jsonb[], OUT problems text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF outputs IS NULL OR cardinality(array_remove(outputs, NULL)) = 0 THEN
+    IF outputs IS NULL AND 'completed' = ALL (outcomes) THEN
+        codes := array_fill(1::smallint, ARRAY[cardinality(outcomes)]);
+    ELSIF outputs IS NULL OR cardinality(array_remove(outputs, NULL)) = 0 THEN
         SELECT array_agg(coalesce(array_position(ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released'], u.outcome), 0)::smallint ORDER BY u.ord)
         INTO codes FROM unnest(outcomes) WITH ORDINALITY u (outcome, ord);
     ELSE
@@ -201,15 +203,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.report_codes(text[], text[]) IS 'What an agent says, judged row by row.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.report_answers(in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], problems text[], applied integer[])
+CREATE OR REPLACE FUNCTION millrace_internal.report_answers(run_ids bigint[], step_nos integer[], tokens integer[], problems text[], applied integer[])
 RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
-    IF cardinality(applied) = cardinality(run_ids) THEN
-        RETURN QUERY SELECT 'applied', NULL::text, NULL::text, u.* FROM unnest(run_ids, step_nos, tokens) u;
-        RETURN;
-    END IF;
     RETURN QUERY
     SELECT a.answer,
            CASE a.answer WHEN 'rejected' THEN left(a.problem, 5) WHEN 'stale' THEN 'MR041' WHEN 'unknown' THEN 'MR014' END,
@@ -224,7 +222,7 @@ BEGIN
           LEFT JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = (u.run_id & 255)) a
     ORDER BY a.ord;
 END $$;
-COMMENT ON FUNCTION millrace_internal.report_answers(integer, bigint[], integer[], integer[], text[], integer[]) IS 'One answer per reported step, in order.';
+COMMENT ON FUNCTION millrace_internal.report_answers(bigint[], integer[], integer[], text[], integer[]) IS 'One answer per reported step, in order.';
 
 -- Free slots that are left once steps have been handed over.
 CREATE OR REPLACE FUNCTION millrace_internal.rooms_left(in_shard smallint, handler_ids integer[], rooms integer[], started_runs bigint[], started_steps integer[])
@@ -271,9 +269,12 @@ DECLARE
     handed_traces text[];
     done     record;
     more     record;
+    applied  integer[];
+    plainly  boolean;
 BEGIN
     PERFORM millrace_internal.require_read_committed();
     agent := millrace_internal.agent_get(report.agent_id);
+    PERFORM millrace_internal.agent_revive(agent);
     free := millrace_internal.agent_capacity(agent, report.capacity, report.max_steps);
     PERFORM millrace_internal.report_check(n, report.step_nos, report.tokens, report.outcomes, report.outputs, report.errors, report.elapsed);
     receipt := nextval('millrace_internal.receipt_no_seq');
@@ -289,10 +290,7 @@ BEGIN
         done := millrace_internal.decide(0::smallint, agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.codes,
                                          checked.parsed, report.errors, report.elapsed,
                                          receipt, agent.queues, free.handler_ids, free.rooms, report.max_steps);
-        RETURN QUERY
-        SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
-               NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text
-        FROM millrace_internal.report_answers(agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.problems, done.applied) a;
+        applied := done.applied;
         handed_runs := done.started_runs; handed_steps := done.started_steps;
         handed_tokens := done.started_tokens; handed_attempts := done.started_attempts;
         handed_versions := done.started_versions; handed_traces := done.started_traces;
@@ -300,11 +298,30 @@ BEGIN
     more := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids,
         millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, handed_runs, handed_steps),
         report.max_steps - coalesce(cardinality(handed_runs), 0));
-    RETURN QUERY
-    SELECT 'started', NULL::text, NULL::text, w.*
-    FROM millrace_internal.hand_out(0::smallint, agent, receipt, handed_runs || more.run_ids, handed_steps || more.step_nos,
-                                    handed_tokens || more.tokens, handed_attempts || more.attempts,
-                                    handed_versions || more.versions, handed_traces || more.traces, report.max_bytes) w;
+    handed_runs := handed_runs || more.run_ids; handed_steps := handed_steps || more.step_nos;
+    handed_tokens := handed_tokens || more.tokens; handed_attempts := handed_attempts || more.attempts;
+    handed_versions := handed_versions || more.versions; handed_traces := handed_traces || more.traces;
+
+    plainly := millrace_internal.hands_out_plainly(0::smallint, agent.agent_id, receipt, handed_runs, handed_steps, handed_tokens,
+                                                   handed_versions, report.max_bytes);
+    IF plainly AND n > 0 AND cardinality(applied) = n THEN
+        RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
+            handed_runs, handed_steps, handed_tokens, handed_attempts, handed_versions, handed_traces);
+        RETURN;
+    END IF;
+    IF n > 0 THEN
+        RETURN QUERY
+        SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
+               NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text
+        FROM millrace_internal.report_answers(report.run_ids, report.step_nos, report.tokens, checked.problems, applied) a;
+    END IF;
+    IF plainly THEN
+        RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
+        FROM millrace_internal.work_rows(handed_runs, handed_steps, handed_tokens, handed_attempts, handed_versions, handed_traces) w;
+    ELSE
+        RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
+        FROM millrace_internal.hand_out(0::smallint, agent.agent_id, receipt, handed_runs, handed_steps, handed_tokens, handed_attempts, report.max_bytes) w;
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
 'Reports outcomes of steps, answers each in order (applied, stale, unknown, rejected), and starts up to max_steps further ones: dependents handed over, then others.

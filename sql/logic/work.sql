@@ -62,3 +62,12 @@ RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, w
                settings jsonb, input jsonb, timeout double precision, element integer, trace text)
 LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 500 AS 'MODULE_PATHNAME', 'millrace_work_rows';
 COMMENT ON FUNCTION millrace_internal.work_rows(bigint[], integer[], integer[], integer[], integer[], text[]) IS 'What an agent needs to know to run these steps.';
+
+-- The columns of millrace.report, where all that was reported is applied and no started step takes an input.
+CREATE OR REPLACE FUNCTION millrace_internal.work_report_rows(applied_runs bigint[], applied_steps integer[], applied_tokens integer[],
+    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[])
+RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME', 'millrace_work_report_rows';
+COMMENT ON FUNCTION millrace_internal.work_report_rows(bigint[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], text[]) IS
+'What an agent reads in answer to a report.';

@@ -128,6 +128,7 @@ SELECT pg_catalog.pg_extension_config_dump('millrace_internal.rank', '');
 DROP FUNCTION millrace_internal.start_candidates(smallint, integer, bigint, bigint[], integer[], timestamptz);
 DROP FUNCTION millrace_internal.candidates_locked(smallint, bigint[], integer[], bigint[], integer[]);
 DROP FUNCTION millrace_internal.start_from_sink(smallint, integer, bigint, integer[], integer[], integer[], integer);
+DROP FUNCTION millrace_internal.report_answers(integer, bigint[], integer[], integer[], text[], integer[]);
 DROP FUNCTION millrace_internal.work_rows(smallint, bigint[], integer[], integer[], integer[]);
 DROP FUNCTION millrace_internal.hand_out(smallint, millrace_internal.agent, bigint, bigint[], integer[], integer[], integer[], integer);
 DROP FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer);

@@ -24,7 +24,7 @@ struct Verdict {
             "runs that wait for closing steps": "SELECT count(*) FROM millrace_internal.run WHERE closing_left <> 0",
             "steps that have not ended": "SELECT count(*) FROM millrace_internal.step WHERE state < 10",
             "steps without a row": """
-            SELECT (SELECT sum(v.steps) FROM millrace_internal.run JOIN millrace_internal.version v USING (version_id))
+            SELECT (SELECT coalesce(sum(v.steps), 0) FROM millrace_internal.run JOIN millrace_internal.version v USING (version_id))
                    - (SELECT count(*) FROM millrace_internal.step)
             """,
             "runs with a wrong number of failed steps": """

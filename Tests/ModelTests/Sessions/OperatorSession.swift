@@ -6,8 +6,8 @@ struct OperatorSession {
 
     init(_ session: Session) { self.session = session }
 
-    mutating func run(until deadline: ContinuousClock.Instant) async throws {
-        while ContinuousClock.now < deadline {
+    mutating func run(until end: WorkEnd) async throws {
+        while !end.isReached {
             try await steer()
             try await session.pause(upTo: 10)
         }

@@ -8,8 +8,8 @@ struct SubmitterSession {
 
     init(_ session: Session) { self.session = session }
 
-    mutating func run(until deadline: ContinuousClock.Instant) async throws {
-        while ContinuousClock.now < deadline {
+    mutating func run(until end: WorkEnd) async throws {
+        while !end.isReached {
             if workflows.isEmpty || session.random.chance(0.2) { try await define() }
             if try await runsAlive() < 50 { try await submit() }
             try await session.pause(upTo: 15)

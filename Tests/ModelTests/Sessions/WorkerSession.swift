@@ -13,9 +13,9 @@ struct WorkerSession {
         self.servesAll = servesAll
     }
 
-    mutating func run(until deadline: ContinuousClock.Instant) async throws {
+    mutating func run(until end: WorkEnd) async throws {
         try await register()
-        while ContinuousClock.now < deadline {
+        while !end.isReached {
             if ContinuousClock.now >= beatsAt { try await beat() }
             switch session.random.int(0...99) {
             case ..<40: try await claim()

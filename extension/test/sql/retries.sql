@@ -76,9 +76,9 @@ SELECT millrace.cancel(test.run('released'));
 
 -- Timeouts that the agent does not report: half a second after their time the keeper does.
 SELECT millrace.deregister_agent(test.agent('x'));
-SELECT test.register('slow', lease => '5 s');
 SELECT test.define('retries-timeout', 'a {"timeout": 10, "retry": {"limit": 1, "backoff": "2s", "jitter": 0}}', 'b', 'c <- a');
 SELECT test.at(100);
+SELECT test.register('slow', lease => '5 s');
 SELECT test.start('retries-timeout', 'timeout');
 SELECT test.claim('slow', 2);
 CREATE FUNCTION pg_temp.beat_at(seconds double precision) RETURNS text LANGUAGE plpgsql AS $$
