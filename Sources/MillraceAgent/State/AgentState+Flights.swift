@@ -35,16 +35,7 @@ extension AgentState {
         guard let oldestResultAt else { return false }
         let delay = tuner.tuning.flushDelay
         return results.count >= tuner.tuning.batchSize || isStopping || now >= oldestResultAt + delay
-            || resultsExpected(within: delay) < 0.5
-    }
-
-    /// How many of the running steps end within `delay`, if they take as long as others of their handlers.
-    private func resultsExpected(within delay: Duration) -> Double {
-        let seconds = delay.inSeconds
-        return slots.reduce(0) { sum, slot in
-            guard slot.running > 0, let mean = slot.meanElapsed else { return sum }
-            return sum + Double(slot.running) * seconds / max(mean, seconds)
-        }
+            || slots.reduce(0) { $0 + $1.endsExpected(within: delay, at: now) } < 0.5
     }
 
     /// What was claimed for slots that have not become free since: another agent may have one for it.
@@ -64,11 +55,10 @@ extension AgentState {
         // What is asked for beyond the free slots is no reason for a call, unless it is known to be there.
         let hasRoom = slots.reduce(limits.concurrency) { $0 - ($1.isImmediate ? 0 : $1.running + $1.queued + $1.asked) } > 0
         return slots.indices.contains { index in
-            guard asked[index] > 0, slots[index].isImmediate || hasRoom || slots[index].ahead > 1 else { return false }
             switch slots[index].supply {
             case .empty: return false
-            case .possible: return claimsOut == 0
-            case .plentiful: return true
+            case .possible: return asked[index] > 0 && claimsOut == 0 && (slots[index].isImmediate || hasRoom)
+            case .plentiful: return asked[index] > 0
             }
         }
     }
@@ -205,16 +195,21 @@ extension AgentState {
         for index in slots.indices {
             let asked = flight.asked[index]
             let came = arrival.counts[index]
-            if asked > 0 { slots[index].learn(isFilled: isFull || came >= asked, atMost: tuner.tuning.batchSize) }
+            // As many as were reported may just be what followed from them, which no other agent was to have.
+            let isSurplus = came > flight.reports.count
+            if asked > 0 {
+                slots[index].learn(
+                    isFilled: isFull || came >= asked,
+                    isSurplus: isSurplus,
+                    atMost: tuner.tuning.batchSize
+                )
+            }
             if asked == 0 {
                 // What was reported may have made steps ready that were not asked for.
                 if !flight.reports.isEmpty { slots[index].announce() }
             } else if isFull || came >= asked {
                 slots[index].announce()
-                // As many as were reported may just be what followed from them, which no other agent was to have.
-                if came > 0, slots[index].isImmediate || came > flight.reports.count {
-                    slots[index].supply = .plentiful
-                }
+                if came > 0, slots[index].isImmediate || isSurplus { slots[index].supply = .plentiful }
             } else if slots[index].announcements == flight.announcements[index] {
                 slots[index].supply = .empty
             } else {

@@ -59,10 +59,11 @@ extension AgentState {
                 // Steps that were taken away are still in the queue, but no longer held.
                 guard var entry = held[step.handOut], !entry.isRunning else { continue }
                 entry.isRunning = true
+                entry.begunAt = now
                 entry.deadline = entry.timeout.map { now + .seconds($0) }
                 held[step.handOut] = entry
                 slots[index].queued -= 1
-                slots[index].running += 1
+                slots[index].begin(at: now)
                 running += 1
                 if let deadline = entry.deadline { watch(Deadline(at: deadline, handOut: step.handOut)) }
                 tuner.waited(now - queued.since)
@@ -83,9 +84,7 @@ extension AgentState {
     /// A handler has ended.
     package mutating func finished(_ handOut: HandOut, _ result: StepResult, elapsed: Double, at now: Instant) {
         guard let step = held.removeValue(forKey: handOut) else { return }
-        slots[step.slot].running -= 1
-        slots[step.slot].measured(elapsed)
-        slots[step.slot].finished += 1
+        slots[step.slot].end(begunAt: step.begunAt, elapsed: elapsed, at: now)
         running -= 1
         if case .settled = result {
             // What it has made ready was handed to nobody.

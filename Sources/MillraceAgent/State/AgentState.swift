@@ -12,6 +12,7 @@ package struct AgentState: Sendable {
     struct Held: Sendable {
         let slot: Int
         var isRunning: Bool
+        var begunAt: Instant?
         var stop: StopReason?
         var timeout: Double?
         var deadline: Instant?

@@ -38,8 +38,16 @@ package struct HandlerSlot: Sendable {
     var queue: Deque<Queued> = []
     /// Steps that may be asked for beyond the free slots.
     var ahead = 0
+    /// Answers in a row that brought all that was asked for, and no more than what followed from the results.
+    private var filledAnswers = 0
     /// Seconds a step takes, a moving mean; nil until one has ended.
-    var meanElapsed: Double?
+    private(set) var meanElapsed: Double?
+    /// Seconds by which steps differ from that, a moving mean.
+    private var deviation = 0.0
+    /// Steps in execution, by the moment in which they began.
+    private var companions: [ContinuousClock.Instant: Int] = [:]
+    /// Those that began together with the one that has ended last, and when that was.
+    private var endingTogether = (count: 0, since: ContinuousClock.Instant?.none)
 
     package init(name: String, isImmediate: Bool = false, limit: Int) {
         self.name = name
@@ -58,11 +66,52 @@ package struct HandlerSlot: Sendable {
         return Int(min(Double(ahead), Double(limit) * rounds))
     }
 
-    /// An answer has come: with all that was asked for, or with less. Where there is just enough for everybody, a step
-    /// that waits here is one that another agent could run now; so the share beyond the free slots begins with one step,
-    /// doubles while it is filled, and ends with the first answer that falls short.
-    mutating func learn(isFilled: Bool, atMost bound: Int) {
-        ahead = isFilled ? min(max(1, ahead * 2), bound) : 0
+    /// Answers after which one step is asked for beyond the free slots, to see whether there is more.
+    static let answersPerProbe = 8
+
+    /// An answer has come: with all that was asked for, or with less; with more than followed from the results that the
+    /// call had reported, or perhaps with just that. Where there is just enough for everybody, a step that waits here is
+    /// one that another agent could run now; so the share beyond the free slots begins with one step, now and then,
+    /// doubles while more comes, and ends with the first answer that falls short.
+    mutating func learn(isFilled: Bool, isSurplus: Bool, atMost bound: Int) {
+        filledAnswers = isFilled && !isSurplus ? filledAnswers + 1 : 0
+        if !isFilled {
+            ahead = 0
+        } else if isSurplus {
+            ahead = min(max(1, ahead * 2), bound)
+        } else if filledAnswers >= Self.answersPerProbe {
+            filledAnswers = 0
+            ahead = max(1, ahead)
+        }
+    }
+
+    mutating func begin(at now: ContinuousClock.Instant) {
+        running += 1
+        companions[now, default: 0] += 1
+    }
+
+    mutating func end(begunAt: ContinuousClock.Instant?, elapsed: Double, at now: ContinuousClock.Instant) {
+        running -= 1
+        finished += 1
+        if let mean = meanElapsed {
+            deviation = deviation * 0.8 + abs(elapsed - mean) * 0.2
+            meanElapsed = mean * 0.8 + elapsed * 0.2
+        } else {
+            (meanElapsed, deviation) = (elapsed, elapsed)
+        }
+        guard let begunAt, let count = companions[begunAt] else { return }
+        companions[begunAt] = count > 1 ? count - 1 : nil
+        endingTogether = (count - 1, now)
+    }
+
+    /// How many of the running steps end within `delay`, if they take as long as others did: those that began together
+    /// end together, give or take the deviation; of the others, any moment is as likely as the next.
+    func endsExpected(within delay: Duration, at now: ContinuousClock.Instant) -> Double {
+        guard running > 0, let meanElapsed else { return 0 }
+        let seconds = delay.inSeconds
+        let together = endingTogether.since.map { now <= $0 + delay } == true ? endingTogether.count : 0
+        return Double(together) * seconds / max(deviation, seconds)
+            + Double(running - together) * seconds / max(meanElapsed, seconds)
     }
 
     /// Whether it has work here, or had until just now.
@@ -74,10 +123,6 @@ package struct HandlerSlot: Sendable {
     mutating func announce() {
         announcements += 1
         if supply == .empty { supply = .possible }
-    }
-
-    mutating func measured(_ elapsed: Double) {
-        meanElapsed = meanElapsed.map { $0 * 0.8 + elapsed * 0.2 } ?? elapsed
     }
 }
 

@@ -98,6 +98,39 @@ import Testing
         #expect(harness.fly()?.reports.count == 1)
     }
 
+    @Test func whatBeganTogetherIsReportedTogether() throws {
+        let harness = StateHarness(concurrency: 4)
+        // Long beside the two milliseconds that a result may wait, but all of one length.
+        for _ in 0..<40 {
+            let running = harness.claim(4)
+            harness.advance(by: .milliseconds(20))
+            for step in running { harness.finish(step, elapsed: 0.020) }
+            _ = harness.exhaust()
+            harness.state.announced()
+        }
+        let running = harness.claim(4)
+        _ = harness.exhaust()
+        harness.advance(by: .milliseconds(20))
+        harness.finish(running[0], elapsed: 0.020)
+        #expect(harness.fly() == nil)
+        for step in running.dropFirst() { harness.finish(step, elapsed: 0.020) }
+        #expect(harness.fly()?.reports.count == 4)
+    }
+
+    @Test func whatFollowsFromResultsIsNoReasonToLookForMore() throws {
+        let harness = StateHarness(concurrency: 2, handlers: [HandlerSlot(name: "shell", limit: 2)])
+        var running = harness.claim(2)
+        for round in 0..<5 {
+            for step in running { harness.finish(step, elapsed: 0.02) }
+            let flight = try #require(harness.fly())
+            // The claim was filled, so that the next call looks whether there is more.
+            #expect(flight.capacity?.maxSteps == (round == 0 ? 3 : 2))
+            harness.land(flight, bringing: harness.work(2))
+            running = harness.startable()
+            #expect(harness.fly() == nil)
+        }
+    }
+
     @Test func aFullBatchDoesNotWait() throws {
         let harness = StateHarness(batchSize: 3, handlers: [StateHarness.noop])
         let first = try #require(harness.fly())
