@@ -16,8 +16,8 @@
 void
 millrace_call_begin(Call *call, int16 shard, bool frozen, TimestampTz frozen_at)
 {
-	PreventCommandIfReadOnly("a claim or report");
-	PreventCommandIfParallelMode("a claim or report");
+	PreventCommandIfReadOnly("a change of runs or steps");
+	PreventCommandIfParallelMode("a change of runs or steps");
 	millrace_definitions_begin();
 
 	memset(call, 0, sizeof(Call));
