@@ -1,9 +1,10 @@
 -- Purpose: the engine's only clock, and its settings. Tests stop the clock; the background workers see the same.
 
 CREATE OR REPLACE FUNCTION millrace_internal.clock()
-RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
-    SELECT coalesce((SELECT frozen_at FROM millrace_internal.frozen_clock), pg_catalog.clock_timestamp())
-$$;
+RETURNS timestamptz LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce((SELECT c.frozen_at FROM millrace_internal.frozen_clock c), pg_catalog.clock_timestamp());
+END $$;
 COMMENT ON FUNCTION millrace_internal.clock() IS 'Now, as the engine sees it. Read after the locks are held.';
 
 CREATE OR REPLACE FUNCTION millrace.set_clock(at timestamptz)

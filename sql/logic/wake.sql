@@ -1,7 +1,7 @@
 -- Purpose: waking agents. A notification is a hint: agents also look by themselves.
 
 CREATE OR REPLACE FUNCTION millrace_internal.queue_channel(queue_id integer)
-RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'millrace_queue_' || queue_id $$;
+RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'millrace_queue_' || queue_id::text $$;
 COMMENT ON FUNCTION millrace_internal.queue_channel(integer) IS 'The channel on which a queue''s agents are woken.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.wake(queue_ids integer[])
