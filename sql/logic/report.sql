@@ -309,7 +309,10 @@ BEGIN
             handed_runs, handed_steps, handed_tokens, handed_attempts, handed_versions, handed_traces);
         RETURN;
     END IF;
-    IF n > 0 THEN
+    IF n > 0 AND cardinality(applied) = n THEN
+        RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
+            '{}', '{}', '{}', '{}', '{}', '{}');
+    ELSIF n > 0 THEN
         RETURN QUERY
         SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
                NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text
