@@ -46,12 +46,12 @@ run_floor() { Benchmarks/floor.sh --shape "$1" --steps "$steps" --json; }
 # kept_millrace FIGURES: whether all runs and steps that were acknowledged are there, in the tables and in the log.
 kept_millrace() {
   sql millrace --set=figures="$1" <<'SQL'
-select (select count(*) from millrace.runs, f where run_id between first_run_id and last_run_id and state = 'completed') = runs
-   and (select count(*) from millrace.runs, f, millrace.steps s
+select (select count(*) from millrace.runs where run_id between first_run_id and last_run_id and state = 'completed') = runs
+   and (select count(*) from millrace.runs, millrace.steps s
         where runs.run_id between first_run_id and last_run_id and s.run_id = runs.run_id and s.state = 'completed') = steps
-   and (select count(*) from millrace.events, f
+   and (select count(*) from millrace.events
         where run_id between first_run_id and last_run_id and kind = 'step_completed') = steps
-   and (select count(*) from millrace.events, f
+   and (select count(*) from millrace.events
         where run_id between first_run_id and last_run_id and kind = 'run_completed') = runs
 from json_to_record(:'figures') as f (first_run_id bigint, last_run_id bigint, runs bigint, steps bigint)
 SQL
