@@ -49,10 +49,8 @@ check-examples: build install-extension  ## each example, run to its end
 	@scripts/check-examples.sh
 
 ##@ More
-bench: build install-extension  ## what docs/performance.md publishes (RECORDINGS=directory of WfFormat files to replay, too)
-	Benchmarks/throughput.sh
-	Benchmarks/readiness.sh
-	@[ -z "$(RECORDINGS)" ] || Benchmarks/replay.sh "$(RECORDINGS)"
+bench: build install-extension  ## all that docs/performance.md publishes (RECORDINGS=directory of WfFormat files to replay, too)
+	Benchmarks/all.sh $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
 
 clean:  ## remove what was built; the embedded database in .millrace stays
 	rm -rf .build bin

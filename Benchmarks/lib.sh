@@ -15,11 +15,15 @@ usage() {
 }
 
 # own_server ARGUMENT…: from here on the benchmark runs against a private server that is safe on disk at each commit, as
-# in production. What is not its default is named here and in docs/performance.md.
+# in production. What is not its default is named here and in docs/performance.md; more can stand in more_settings.
+more_settings=()
 own_server() {
   [ -z "${MILLRACE_CLUSTER:-}" ] || return 0
-  exec scripts/with-cluster.sh --tier dispatcher --durable --set shared_buffers=512MB --set max_wal_size=8GB \
-    --set checkpoint_timeout=30min -- "$benchmark" "$@"
+  local setting settings=()
+  for setting in shared_buffers=512MB max_wal_size=8GB checkpoint_timeout=30min "${more_settings[@]}"; do
+    settings+=(--set "$setting")
+  done
+  exec scripts/with-cluster.sh --tier dispatcher --durable "${settings[@]}" -- "$benchmark" "$@"
 }
 
 require_program() { [ -x "$millrace" ] || die "$millrace does not exist" "run 'make build install-extension'"; }
@@ -76,6 +80,46 @@ start_measuring() {
   sql postgres --command='drop database if exists figures' --command='create database figures' 2>/dev/null
   sql figures --command='create table measurement (
     id int generated always as identity, subject text, side text, pair int, figures jsonb)'
+}
+
+# judge WHAT MEASURED at-most|at-least BOUND [UNIT]: says whether a bound was kept, and keeps that as a line of the file
+# named by MILLRACE_VERDICTS, if one is. What could not be measured has missed its bound.
+judge() {
+  local verdict=missed number='^-?[0-9.]+([eE][-+]?[0-9]+)?$'
+  if [[ $2 =~ $number ]] && awk -v m="$2" -v b="$4" -v how="$3" 'BEGIN { exit !(how == "at-most" ? m <= b : m >= b) }'; then
+    verdict=ok
+  fi
+  say "$verdict: $1: ${2:-not measured}, ${3/-/ } $4 ${5:-}"
+  [ -z "${MILLRACE_VERDICTS:-}" ] ||
+    printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "${2:-}" "${3/-/ }" "$4" "${5:-}" "$verdict" >>"$MILLRACE_VERDICTS"
+}
+
+# judge_all QUERY: of the measurements; its columns are the arguments of `judge`.
+judge_all() {
+  local what measured how bound unit
+  while IFS='|' read -r what measured how bound unit; do
+    judge "$what" "$measured" "$how" "$bound" "$unit"
+  done < <(sql figures --command="$1")
+}
+
+# judge_bench TITLE FIGURES: the verdicts that `millrace bench` has given itself.
+judge_bench() {
+  local what measured bound unit
+  while IFS='|' read -r what measured bound unit; do
+    judge "$1: $what" "$measured" at-most "$bound" "$unit"
+  done < <(sql figures --set=figures="$2" <<<"
+    select v->>'name', round((v->>'measured')::numeric, 3), v->>'bound', v->>'unit'
+    from jsonb_array_elements(:'figures'::jsonb->'verdicts') v")
+}
+
+# bench ARGUMENT…: one of the program's benchmarks, on a new database; its object. A missed bound stands in there.
+bench() {
+  local figures status=0
+  new_database millrace
+  sql postgres --command=checkpoint
+  figures=$("$millrace" bench "$@" --database "$(database_url millrace)" --json) || status=$?
+  if [ "$status" -gt 1 ] || [ -z "$figures" ]; then die "bench $* ended with $status"; fi
+  tail --lines=1 <<<"$figures"
 }
 
 # published NAME QUERY: the answer, as a table for people or, with --json, as one object.

@@ -2,22 +2,21 @@
 # What it costs to look and to wait: ready steps of half-done runs beside the older ways of finding them, the latest
 # runs, one claim, one report, an idle agent, and the keeper with a long history.
 #
-#   Benchmarks/readiness.sh [--runs N] [--history N] [--full] [--json]
+#   Benchmarks/readiness.sh [--runs "N…"] [--history N] [--json]
 #
-#   --runs      live runs of ten steps, half done, beside the one of a thousand (default: 20000)
-#   --history   finished steps that are stored when the questions are asked again (default: 1000000)
-#   --full      50,000 live runs and 10,000,000 finished steps
+#   --runs      live runs of ten steps, half done, beside those of 10, 100 and 1,000 that are asked about
+#               (default: "50 500 5000 50000")
+#   --history   finished steps that are stored when the questions are asked again (default: 10000000)
 set -euo pipefail
 # shellcheck source=Benchmarks/lib.sh
 source "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 arguments=("$@")
-runs=20000 history=1000000 json=false
+runs="50 500 5000 50000" history=10000000 json=false
 while [ $# -gt 0 ]; do
   case $1 in
     --runs) runs=${2:?}; shift 2 ;;
     --history) history=${2:?}; shift 2 ;;
-    --full) runs=50000 history=10000000; shift ;;
     --json) json=true; shift ;;
     *) usage ;;
   esac
@@ -44,29 +43,26 @@ ask_all() {
   ask "$1keeper, nothing due" millrace 50 'select millrace.keep()'
 }
 
-say "$runs live runs of ten steps, half done, and one of a thousand"
 start_measuring
 new_database millrace
-sql millrace --file=Benchmarks/readiness/data.sql
+sql millrace --file=Benchmarks/readiness/milliseconds.sql
 ask 'keeper, nothing due' 'millrace, empty' 50 'select millrace.keep()'
-sql millrace --output=/dev/null --command="select benchmark.define('large', 1000, 200), benchmark.define('small', 10, 5), benchmark.define('one', 2, 1)"
-large=$(sql millrace --command="select millrace.submit('large')")
-last=$(sql millrace --command="select benchmark.submit('small', $runs)")
-small=$((last / 256 / 2 * 256))
-sql millrace --command='call benchmark.drain()' --command='vacuum analyze'
+say "live runs, half done: $runs"
+# shellcheck disable=SC2086  # one argument each
+figures=$("$millrace" bench readiness --database "$(database_url millrace)" --steps 10 100 1000 --runs $runs --json | tail --lines=1)
+judge_bench readiness "$figures"
+sql figures --set=figures="$figures" <<'SQL'
+insert into measurement (subject, side, pair, figures)
+select format('ready steps of %s, %s live runs', case when steps_of_run = 'all runs' then steps_of_run else 'a run of ' || steps_of_run end, live_runs),
+       side, 1, jsonb_build_object('milliseconds', milliseconds)
+from jsonb_to_recordset(:'figures'::jsonb->'questions') as q
+       (live_runs int, steps_of_run text, millrace_ms float8, latest_transition_ms float8, flagged_transition_ms float8),
+  lateral (values ('millrace', millrace_ms), ('latest', latest_transition_ms), ('flag', flagged_transition_ms)) as s (side, milliseconds)
+SQL
+# a_run STEPS: one of those that were asked about
+a_run() { sql millrace --command="select min(run_id) from millrace.runs where workflow = 'bench.readiness:$1'"; }
+large=$(a_run 1000) small=$(a_run 10)
 ask_all ''
-
-say "the same runs as tables of transitions"
-sql millrace --file=Benchmarks/readiness/peers.sql --command='vacuum analyze'
-for view in latest flag; do
-  ask 'ready steps, run of 1,000' "$view" 20 "select key from peer.ready_by_$view where run_id = $large"
-  ask 'ready steps, run of 10 among many' "$view" 20 "select key from peer.ready_by_$view where run_id = $small"
-done
-differ=$(sql millrace --command="
-  select count(*) from (select run_id, key from millrace.steps where run_id in ($large, $small) and state = 'ready') m
-    full join (select run_id, key from peer.ready_by_flag where run_id in ($large, $small)) p using (run_id, key)
-   where m is null or p is null")
-[ "$differ" -eq 0 ] || die "the two ways disagree on $differ ready steps"
 
 say "one claim and one report at a time"
 # latencies SIDE DATABASE SCRIPT [OPTION…]: of the script's two statements, as pgbench sees them
@@ -79,7 +75,8 @@ latencies() {
   measured 'one claim' "$side" 1 "{\"milliseconds\": ${claim:?pgbench failed}}"
   measured 'one report' "$side" 1 "{\"milliseconds\": ${report:?pgbench failed}}"
 }
-sql millrace --output=/dev/null --command="select benchmark.submit('one', 2000)"
+sql millrace --output=/dev/null --command="select millrace.define_workflow('{\"workflow\": \"one\", \"steps\": [{\"key\": \"only\", \"handler\": \"noop\"}]}')" \
+  --command="select millrace.submit_many('one', array_fill(null::jsonb, array[2000]))"
 agent=$(sql millrace --command="select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 hour', listening => false)")
 latencies millrace millrace "
 select run_id, step_no, token from millrace.claim(:agent, 1) \gset

@@ -66,7 +66,7 @@ while read -r file; do
   done
 done < <(recordings | sort)
 
-published replay "
+sql figures --command="create view summary as
   select subject as recording, workers, max(steps) as steps, max(depth) as depth, round(max(shortest)::numeric, 1) as shortest_step_ms,
          round(percentile_cont(0.5) within group (order by bound) filter (where side = 'first')::numeric, 3) as first_come,
          round(percentile_cont(0.5) within group (order by bound) filter (where side = 'critical')::numeric, 3) as critical_path,
@@ -81,4 +81,12 @@ published replay "
                (m.figures->>'makespan_to_lower_bound')::float8 as bound, (m.figures->>'schedule_to_lower_bound')::float8 as ideal,
                (m.figures->>'makespan_to_schedule')::float8 as schedule, (m.figures->>'ok')::boolean as ok
         from measurement m) as replays
-  group by subject, workers order by subject, workers"
+  group by subject, workers"
+published replay 'select * from summary order by recording, workers'
+judge_all "
+  select format('%s, %s workers, over the schedule', recording, workers), overhead_percent, 'at-most', 2, '%'
+  from summary where overhead_percent is not null order by recording, workers"
+judge_all "select 'recordings in which a step ran twice, or early', count(*) filter (where not correct), 'at-most', 0, '' from summary"
+judge_all "
+  select format('%s, %s workers, critical path ÷ first come', recording, workers), round(critical_path / first_come, 3), 'at-most', 1.02, ''
+  from summary where first_come is not null order by recording, workers"

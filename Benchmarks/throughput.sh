@@ -80,8 +80,8 @@ for shape in "${shapes[@]}"; do
   done
 done
 
-published throughput "
-  select shape, count(*) as pairs,
+sql figures --command="create view summary as
+  select shape, min(id) as id, count(*) as pairs,
          round(percentile_cont(0.5) within group (order by ratio)::numeric, 2) as ratio,
          round(min(ratio)::numeric, 2) as lowest, round(max(ratio)::numeric, 2) as highest,
          round(percentile_cont(0.5) within group (order by steps_per_second)::numeric) as steps_per_second,
@@ -107,4 +107,13 @@ published throughput "
                (m.figures->>'agent_cpu_us_per_step')::float8 as agent_cpu
         from measurement m join measurement f using (subject, pair)
         where m.side = 'millrace' and f.side = 'floor') as paired
-  group by shape order by min(id)"
+  group by shape"
+published throughput 'select * from summary order by id'
+judge_all "
+  select w.what, w.measured, w.how, w.bound, w.unit
+  from summary s, lateral (values
+    (1, format('%s ÷ floor', shape), ratio, 'at-least', case shape when 'single' then 1.2 else 1.5 end, ''),
+    (2, format('%s, row writes a step', shape), writes_per_step, 'at-most', case when shape like 'chain:%' then 5.3 end, ''),
+    (3, format('%s, log a step without page images', shape), log_bytes_per_step - full_page_bytes_per_step, 'at-most',
+     case when shape like 'chain:%' then 900 when shape = 'single' then 1740 end, 'bytes')) w (place, what, measured, how, bound, unit)
+  where w.bound is not null order by s.id, w.place"

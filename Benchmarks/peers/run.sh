@@ -83,6 +83,8 @@ work() {
 run_millrace() {
   local work
   read -ra work < <(work millrace "$1")
+  # as the peers are measured: flat jobs are all there before the workers start
+  case $1 in single | pinned) work+=(--backlog) ;; esac
   new_database millrace
   sql postgres --command=checkpoint
   "$millrace" bench "${work[@]}" --database "$(database_url millrace)" --json
@@ -134,6 +136,13 @@ select m.side, m.subject, count(*) as rounds, min(m.id) as id, max(m.figures->>'
     on ours.subject = m.subject and ours.pair = m.pair and ours.side = 'millrace'
  group by m.side, m.subject;
 SQL
+
+# Each peer by itself. PgQ hands out whole batches and keeps no state of a single job, so flat jobs are not compared with it.
+judge_all "
+  select format('%s, %s, Millrace ÷ %s', subject, 'steps/s', side), round(millrace_is_times::numeric, 2), 'at-least',
+         case when subject = 'single' and side not like 'celery%' then 2 else 10 end, ''
+  from median where side <> 'millrace' and subject not in ('latency', 'pinned') and not (subject = 'single' and side = 'pgq')
+  order by subject, id"
 
 if [ "$json" = true ]; then
   published peers 'select * from median order by id'

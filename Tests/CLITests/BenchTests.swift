@@ -15,16 +15,18 @@ struct BenchTests {
     private func bench(
         _ arguments: String...,
         tier: PostgresCluster.Tier = .dispatcher,
-        status: Int32 = 0
+        status: Int32 = 0,
+        counted: Bool = true
     ) async throws -> [String: JSONValue] {
         try await PostgresCluster.with(tier) { cluster in
             _ = try await cluster.createDatabase("work", extension: true)
             let program = try Program(database: cluster.url(database: "work"))
-            let answer = try await program.run([Program.path, "bench"] + arguments + ["--json"])
+            let warmUp = counted ? ["--warm-up", "100"] : []
+            let answer = try await program.run([Program.path, "bench"] + arguments + warmUp + ["--json"])
             #expect(answer.status == status, "\(answer.errors)")
             let figures = try answer.json
             #expect(figures["benchmark"] == .string(arguments[0]))
-            for name in Self.costs { #expect(figures[name] != nil, "\(name) is missing") }
+            for name in counted ? Self.costs : ["server"] { #expect(figures[name] != nil, "\(name) is missing") }
             return figures
         }
     }
@@ -96,6 +98,17 @@ struct BenchTests {
         #expect(try number(figures, "agent_cpu_seconds") > 0)
     }
 
+    @Test("Throughput of a backlog: its submits are measured apart")
+    func backlog() async throws {
+        let figures = try await bench("throughput", "--shape", "single", "--runs", "60", "--backlog", "--pinned")
+        #expect(figures["steps"] == .integer(60))
+        #expect(figures["backlog"] == .bool(true))
+        #expect(try number(figures, "submitted_per_second") > 0)
+        #expect(abs(try number(figures, "steps_per_second") * number(figures, "seconds") - 60) < 0.01)
+        // What the submits wrote counts, too.
+        #expect(try number(figures, "writes_per_step") >= 5)
+    }
+
     @Test("Latency, at a rate and under load")
     func latency() async throws {
         let steady = try await bench("latency", "--rate", "50", "--seconds", "1", "--shape", "diamond:2")
@@ -112,9 +125,43 @@ struct BenchTests {
         #expect(started == loaded["steps"])
     }
 
+    @Test("Looking for what is ready, in three ways that agree")
+    func readiness() async throws {
+        let figures = try await bench(
+            "readiness",
+            "--steps",
+            "10",
+            "40",
+            "--runs",
+            "3",
+            "12",
+            "--seconds",
+            "0",
+            counted: false
+        )
+        guard case .array(let questions) = figures["questions"] else { throw TestSupportError("no questions") }
+        let rows = questions.compactMap { question -> [String: JSONValue]? in
+            if case .object(let members) = question { members } else { nil }
+        }
+        #expect(rows.map { $0["live_runs"] } == [3, 3, 3, 12, 12, 12].map { .integer($0) })
+        #expect(
+            rows.prefix(3).map { $0["steps_of_run"] } == [.integer(10), .integer(40), .string("all runs")]
+        )
+        for row in rows {
+            #expect(try number(row, "ready_steps") > 0)
+            for way in ["millrace", "latest_transition", "flagged_transition"] {
+                #expect(try number(row, "\(way)_ms") > 0)
+            }
+        }
+        // Of the same run as many are ready, however many there are beside it; of all runs more.
+        #expect(rows[0]["ready_steps"] == rows[3]["ready_steps"] && rows[1]["ready_steps"] == rows[4]["ready_steps"])
+        #expect(try number(rows[5], "ready_steps") > number(rows[2], "ready_steps"))
+        #expect(figures["ok"] == .bool(true))
+    }
+
     @Test("Four classes of workflows at once")
     func mixed() async throws {
-        let figures = try await bench("mixed", "--speed-up", "20", "--seconds", "0.5")
+        let figures = try await bench("mixed", "--speed-up", "20", "--seconds", "0.2")
         let classes = ["small", "medium", "large", "enterprise"]
         let runs = try classes.map { try number(figures, "\($0)_runs") }
         #expect(try number(figures, "runs") == runs.reduce(0, +))
@@ -191,7 +238,8 @@ struct BenchTests {
             ["throughput", "--runs", "0"], ["throughput", "--payload", "5", "--step-duration", "5"],
             ["throughput", "--payload", "5", "--processes"], ["latency", "--rate", "0"], ["latency", "--processes"],
             ["mixed", "--speed-up", "0"], ["stress", "--connections", "1"], ["spike", "--times", "0"],
-            ["soak", "--samples", "1"],
+            ["soak", "--samples", "1"], ["readiness", "--runs", "5", "3"], ["replay", "x.json", "--workers", "0"],
+            ["throughput", "--warm-up", "0"],
         ]
     )
     func usage(arguments: [String]) async throws {

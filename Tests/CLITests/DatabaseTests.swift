@@ -177,7 +177,7 @@ struct DatabaseTests {
                 #"{"name": "two", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": [{"id": "a", "parents": [], "children": ["b"]}, {"id": "b", "parents": ["a"], "children": []}]}, "execution": {"tasks": [{"id": "a", "runtimeInSeconds": 10}, {"id": "b", "runtimeInSeconds": 10}]}}}"#
             )
             for options in [["--time-scale", "0.005"], ["--seconds", "0.1", "--order", "first-come"], ["--seconds", "0.1", "--learn"]] {
-                let replay = try await program.run([Program.path, "bench", "replay", "two.json", "--workers", "2", "--json"] + options)
+                let replay = try await program.run([Program.path, "bench", "replay", "two.json", "--workers", "2", "--warm-up", "20", "--json"] + options)
                 #expect(replay.status == 0, "\(replay.errors)")
                 let figures = try replay.json
                 #expect(figures["ok"] == .bool(true))

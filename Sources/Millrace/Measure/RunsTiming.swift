@@ -4,6 +4,8 @@ import Postgres
 public struct RunsTiming: Sendable, Hashable {
     /// From the first submit to the last end, in seconds.
     public var seconds: Double
+    /// From the first start of a step to the last end of one, in seconds.
+    public var workingSeconds: Double
     /// The lowest and the highest of their ids.
     public var runIds: ClosedRange<Int64>
     public var completedRuns: Int
@@ -49,6 +51,8 @@ extension Client {
             ended as (
                 select coalesce(max(at) filter (where kind in ('run_completed', 'run_failed', 'run_cancelled'))
                                 - min(at) filter (where kind = 'run_submitted'), 0) as seconds,
+                       coalesce(max(at) filter (where kind = 'step_completed')
+                                - min(at) filter (where kind = 'step_started'), 0) as working,
                        count(*) filter (where kind = 'run_completed') as completed,
                        count(*) filter (where kind in ('run_completed', 'run_failed', 'run_cancelled')) as ended
                 from event),
@@ -56,12 +60,13 @@ extension Client {
                 select count(*) as n, percentile_disc(array[0, 0.1, 0.9, 1]) within group (order by at) as at
                 from event where kind = 'step_completed')
             select ended.seconds, ended.completed, ended.ended, step.n,
-                   n * 0.1 / nullif(step.at[2] - step.at[1], 0), n * 0.1 / nullif(step.at[4] - step.at[3], 0)
+                   n * 0.1 / nullif(step.at[2] - step.at[1], 0), n * 0.1 / nullif(step.at[4] - step.at[3], 0), ended.working
             from ended, step
             """
         return try await row(sql, [.int64s(runs)]) { row throws(PostgresError) in
             RunsTiming(
                 seconds: try row.double(0),
+                workingSeconds: try row.double(6),
                 runIds: (runs.min() ?? 0)...(runs.max() ?? 0),
                 completedRuns: Int(try row.int64(1)),
                 endedRuns: Int(try row.int64(2)),

@@ -5,8 +5,8 @@ struct Bench: AsyncParsableCommand {
         abstract: "Measure the engine on this machine.",
         discussion: "Work on a database that does nothing else meanwhile.",
         subcommands: [
-            Throughput.self, Latency.self, EventsBench.self, Mixed.self, Stress.self, Spike.self, Soak.self,
-            Replay.self,
+            Throughput.self, Latency.self, Readiness.self, EventsBench.self, Replay.self, Mixed.self, Stress.self,
+            Spike.self, Soak.self,
         ]
     )
 }

@@ -30,6 +30,8 @@ struct Latency: AsyncParsableCommand {
 
     @OptionGroup var crew: CrewOptions
 
+    @OptionGroup var warmUp: WarmUp
+
     func validate() throws {
         guard 0.1...1e6 ~= rate, 0.1...86_400 ~= seconds, 1...10_000_000 ~= runs else {
             throw ValidationError("A number lies outside of what can be measured.")
@@ -43,7 +45,7 @@ struct Latency: AsyncParsableCommand {
         let starts = StepStarts()
         var handlers = Handlers.standard
         handlers.register(MarkHandler.name, MarkHandler(starts: starts))
-        let stage = try await BenchStage(options)
+        let stage = try await BenchStage(options, warmUp)
         let reached = try await load ? reachedRate(stage, definition, handlers) : nil
         let rate = reached.map { $0 * 2 / 3 } ?? rate
         let (measured, cost) = try await stage.play(

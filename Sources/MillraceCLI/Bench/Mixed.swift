@@ -20,6 +20,8 @@ struct Mixed: AsyncParsableCommand {
 
     @OptionGroup var crew: CrewOptions
 
+    @OptionGroup var warmUp: WarmUp
+
     func validate() throws {
         guard 0.001...1e6 ~= speedUp, 0.1...86_400 ~= seconds else {
             throw ValidationError("A number lies outside of what can be measured.")
@@ -30,7 +32,7 @@ struct Mixed: AsyncParsableCommand {
         let classes = WorkflowClass.all
         let definitions = try classes.map { try $0.definitions() }
         let flat = definitions.flatMap { $0 }
-        let stage = try await BenchStage(options)
+        let stage = try await BenchStage(options, warmUp)
         let (spans, cost) = try await stage.play(
             flat,
             crew: try crew.crew(for: flat, database: stage.database, options),

@@ -31,6 +31,8 @@ struct Soak: AsyncParsableCommand {
 
     @OptionGroup var crew: CrewOptions
 
+    @OptionGroup var warmUp: WarmUp
+
     func validate() throws {
         guard 0.001...10_000 ~= minutes, 0.1...1e6 ~= rate, 10...100_000 ~= samples, 0...1000 ~= growth else {
             throw ValidationError("A number lies outside of what can be measured.")
@@ -40,7 +42,7 @@ struct Soak: AsyncParsableCommand {
 
     func run() async throws {
         let definition = try shape.definition(.noop)
-        let stage = try await BenchStage(options)
+        let stage = try await BenchStage(options, warmUp)
         let (taken, cost) = try await stage.play(
             [definition],
             crew: try crew.crew(for: [definition], database: stage.database, options),

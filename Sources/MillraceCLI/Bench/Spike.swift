@@ -29,6 +29,8 @@ struct Spike: AsyncParsableCommand {
 
     @OptionGroup var crew: CrewOptions
 
+    @OptionGroup var warmUp: WarmUp
+
     func validate() throws {
         guard 0.1...1e6 ~= rate * times, 1...1000 ~= times, 0.1...3600 ~= seconds, 0.1...3600 ~= around else {
             throw ValidationError("A number lies outside of what can be measured.")
@@ -37,7 +39,7 @@ struct Spike: AsyncParsableCommand {
 
     func run() async throws {
         let definition = try shape.definition(.noop)
-        let stage = try await BenchStage(options)
+        let stage = try await BenchStage(options, warmUp)
         let (spans, cost) = try await stage.play(
             [definition],
             crew: try crew.crew(for: [definition], database: stage.database, options),

@@ -26,6 +26,8 @@ struct Stress: AsyncParsableCommand {
     @Option(help: "Idle connections beside them.")
     var idle = 300
 
+    @OptionGroup var warmUp: WarmUp
+
     func validate() throws {
         guard 1...100_000 ~= runs, 1...10_000 ~= steps, 4...1000 ~= connections, 0...10_000 ~= idle else {
             throw ValidationError("A number lies outside of what can be measured.")
@@ -34,7 +36,7 @@ struct Stress: AsyncParsableCommand {
 
     func run() async throws {
         let definition = Self.definition(steps)
-        let stage = try await BenchStage(options)
+        let stage = try await BenchStage(options, warmUp)
         var agent = try AgentConfiguration(reader: Settings.environment)
         agent.pool.min = min(agent.pool.min, connections)
         agent.pool.max = connections

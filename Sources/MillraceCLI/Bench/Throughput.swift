@@ -2,13 +2,15 @@ import ArgumentParser
 import Millrace
 import MillraceAgent
 import Postgres
+import Synchronization
 
 struct Throughput: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "How many steps a second pass through the engine.",
         discussion: """
             Submits runs in batches while agents execute them, and takes the time from the first submit to the last \
-            completion as the log of events has them.
+            completion as the log of events has them. With --backlog all runs wait before the first agent starts, and the \
+            rate is that from the first start of a step.
             """
     )
 
@@ -31,8 +33,13 @@ struct Throughput: AsyncParsableCommand {
     @Option(help: "The handler of the steps, where nothing else says so.")
     var handler = "noop"
 
+    @Flag(help: "Submit all runs before the agents start, and measure how fast that is, too.")
+    var backlog = false
+
     @Flag(help: "Another session holds a snapshot throughout, as a long report or a dump does.")
     var pinned = false
+
+    @OptionGroup var warmUp: WarmUp
 
     func validate() throws {
         guard 1...10_000_000 ~= runs, 0...10_000_000 ~= payload, 0...3_600_000 ~= stepDuration else {
@@ -50,14 +57,23 @@ struct Throughput: AsyncParsableCommand {
         let definition = try shape.definition(work)
         var handlers = Handlers.standard
         handlers.register(PayloadHandler.name, PayloadHandler(bytes: payload))
-        let stage = try await BenchStage(options)
-        let warmUp = stepDuration > 0 ? try WarmUp.standard : nil
+        let stage = try await BenchStage(options, warmUp)
+        let before = stepDuration > 0 ? try WarmUp.standard : nil
+        let waiting = Waiting()
+        var beforehand: (@Sendable (BenchStage.Scene) async throws -> Void)?
+        if backlog { beforehand = { @Sendable scene in try await submit(scene, waiting) } }
         let (timing, cost) = try await stage.play(
             [definition],
             crew: try crew.crew(for: [definition], handlers: handlers, database: stage.database, options),
-            warmUp: warmUp
+            warmUp: before,
+            beforehand: beforehand
         ) { scene in
-            let timing = try await pinned ? scene.client.holdingSnapshot { try await load(scene) } : load(scene)
+            let timing: RunsTiming
+            if pinned {
+                timing = try await scene.client.holdingSnapshot { try await load(scene, waiting) }
+            } else {
+                timing = try await load(scene, waiting)
+            }
             return (timing, steps: timing.completedSteps)
         }
         var report = BenchReport("throughput")
@@ -66,8 +82,12 @@ struct Throughput: AsyncParsableCommand {
         crew.describe(in: &report)
         report.set("payload", payload)
         report.set("step_duration_ms", stepDuration)
+        report.set("backlog", backlog)
         report.set("pinned", pinned)
-        report.add(timing, runs: runs)
+        if backlog {
+            report.add("submitted_per_second", Double(runs) / max(waiting.submits.withLock { $0.seconds }, 1e-6))
+        }
+        report.add(timing, runs: runs, isBacklog: backlog)
         cost.add(to: &report)
         try await stage.describe(in: &report)
         options.output.answer(report, report.text(for: options.output.terminal))
@@ -78,8 +98,23 @@ struct Throughput: AsyncParsableCommand {
         return stepDuration > 0 ? .sleep(.milliseconds(stepDuration)) : Shape.Work(handler: handler)
     }
 
-    private func load(_ scene: BenchStage.Scene) async throws -> RunsTiming {
-        try await scene.client.load(scene.workflows[0], runs: runs, batch: crew.submitBatch)
+    /// Runs that wait for agents, and how long submitting them took.
+    private final class Waiting: Sendable {
+        let submits = Mutex<(runs: [Int64], seconds: Double)>(([], 0))
+    }
+
+    private func submit(_ scene: BenchStage.Scene, _ waiting: Waiting) async throws {
+        let begin = ContinuousClock.now
+        let ids = try await scene.client.submit(scene.workflows[0], runs: runs, batch: crew.submitBatch)
+        let seconds = (ContinuousClock.now - begin) / .seconds(1)
+        waiting.submits.withLock { $0 = (ids, seconds) }
+    }
+
+    private func load(_ scene: BenchStage.Scene, _ waiting: Waiting) async throws -> RunsTiming {
+        guard backlog else {
+            return try await scene.client.load(scene.workflows[0], runs: runs, batch: crew.submitBatch)
+        }
+        return try await scene.client.finished(waiting.submits.withLock { $0.runs }, of: scene.workflows[0])
     }
 }
 
@@ -88,13 +123,19 @@ extension Client {
     ///
     /// - Throws: ``MillraceError`` where not all have completed.
     func load(_ defined: DefinedWorkflow, runs: Int, batch: Int = 500) async throws -> RunsTiming {
-        let ids = try await submit(defined, runs: runs, batch: batch)
+        try await finished(try await submit(defined, runs: runs, batch: batch), of: defined)
+    }
+
+    /// Waits until some runs are over.
+    ///
+    /// - Throws: ``MillraceError`` where not all have completed.
+    func finished(_ ids: [Int64], of defined: DefinedWorkflow) async throws -> RunsTiming {
         try await finish(ids, of: defined)
         let timing = try await timing(of: ids)
-        guard timing.completedRuns == runs else {
+        guard timing.completedRuns == ids.count else {
             throw MillraceError(
                 .unexpectedAnswer,
-                "Only \(timing.completedRuns) of \(runs) runs completed.",
+                "Only \(timing.completedRuns) of \(ids.count) runs completed.",
                 hint: "millrace runs --workflow \(defined.workflow) shows the others."
             )
         }
@@ -103,13 +144,14 @@ extension Client {
 }
 
 extension BenchReport {
-    mutating func add(_ timing: RunsTiming, runs: Int) {
-        let seconds = max(timing.seconds, 1e-6)
+    /// - Parameter isBacklog: Whether the submits came before, and do not count.
+    mutating func add(_ timing: RunsTiming, runs: Int, isBacklog: Bool) {
+        let seconds = max(isBacklog ? timing.workingSeconds : timing.seconds, 1e-6)
         add("first_run_id", Int(timing.runIds.lowerBound))
         add("last_run_id", Int(timing.runIds.upperBound))
         add("steps", timing.completedSteps)
-        add("seconds", timing.seconds)
-        add("makespan_ms", timing.seconds * 1000)
+        add("seconds", seconds)
+        add("makespan_ms", seconds * 1000)
         add("steps_per_second", Double(timing.completedSteps) / seconds)
         add("runs_per_second", Double(runs) / seconds)
         add("first_tenth_steps_per_second", timing.firstTenthRate)

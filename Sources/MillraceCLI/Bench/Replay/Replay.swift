@@ -33,6 +33,8 @@ struct Replay: AsyncParsableCommand {
     @Flag(help: "Say nothing of durations beforehand; measure a second run, which has learnt them from a first one.")
     var learn = false
 
+    @OptionGroup var warmUp: WarmUp
+
     func validate() throws {
         guard 1...10_000 ~= workers else { throw ValidationError("--workers must lie between 1 and 10,000.") }
         guard !learn || order == .criticalPath else { throw ValidationError("--learn is about --order critical-path.") }
@@ -57,7 +59,7 @@ struct Replay: AsyncParsableCommand {
             try await client.installation().check()
             let defined = try await client.define(definition)
             let runs = try await crew.work {
-                try await client.warmUp()
+                try await client.warmUp(steps: warmUp.steps)
                 var runs = try await play(client, defined)
                 if learn {
                     try await client.awaitDurations(of: defined)

@@ -9,6 +9,7 @@ package struct BenchReport: Encodable, Sendable {
     private(set) var figures: [Entry] = []
     private(set) var latencies: [(name: String, percentiles: Percentiles)] = []
     private(set) var verdicts: [Verdict] = []
+    private(set) var tables: [(name: String, columns: [String], rows: [[JSONValue]])] = []
 
     struct Entry: Sendable, Hashable {
         var name: String
@@ -70,6 +71,10 @@ package struct BenchReport: Encodable, Sendable {
         figures.append(Entry(name: name, value: .object(value)))
     }
     package mutating func add(_ name: String, _ percentiles: Percentiles) { latencies.append((name, percentiles)) }
+    /// The same figures of several things: an array of objects, and a table.
+    package mutating func add(_ name: String, columns: [String], rows: [[JSONValue]]) {
+        tables.append((name, columns, rows))
+    }
     package mutating func judge(_ name: String, _ measured: Double, atMost bound: Double, _ unit: String) {
         verdicts.append(Verdict(name: name, measured: measured, bound: bound, unit: unit))
     }
@@ -81,6 +86,10 @@ package struct BenchReport: Encodable, Sendable {
         try object.encode(benchmark, forKey: Key("benchmark"))
         for entry in settings + figures { try object.encode(entry.value, forKey: Key(entry.name)) }
         for (name, percentiles) in latencies { try object.encode(percentiles, forKey: Key(name)) }
+        for (name, columns, rows) in tables {
+            let objects = rows.map { JSONValue.object(Dictionary(uniqueKeysWithValues: zip(columns, $0))) }
+            try object.encode(objects, forKey: Key(name))
+        }
         guard !verdicts.isEmpty else { return }
         try object.encode(verdicts, forKey: Key("verdicts"))
         try object.encode(passed, forKey: Key("ok"))
@@ -108,6 +117,11 @@ package struct BenchReport: Encodable, Sendable {
         if !plain.isEmpty {
             var table = Table(columns: [.text("figure"), .number("value")])
             table.rows = plain.map { [Self.title($0.name), Self.text($0.value)] }
+            parts.append(table.render(for: terminal))
+        }
+        for (_, columns, rows) in tables {
+            var table = Table(columns: columns.map { .number(Self.title($0)) })
+            table.rows = rows.map { $0.map { Self.text($0) } }
             parts.append(table.render(for: terminal))
         }
         if !latencies.isEmpty {

@@ -6,17 +6,14 @@ import Postgres
 /// Where a benchmark plays: a database, agents at work, and meters that are read before and after.
 struct BenchStage: Sendable {
     let database: PostgresConfiguration
+    private let warmUp: WarmUp
 
-    init(_ options: DatabaseOptions) async throws {
+    init(_ options: DatabaseOptions, _ warmUp: WarmUp) async throws {
         database = try await options.configurationStartingEmbedded()
+        self.warmUp = warmUp
     }
 
-    /// Names the server and what of its settings a measurement depends on.
-    func describe(in report: inout BenchReport) async throws {
-        let settings = try await Client.with(database, connections: 1) { try await $0.serverSettings() }
-        report.add("server", settings)
-        report.add("cores", ProcessInfo.processInfo.activeProcessorCount)
-    }
+    func describe(in report: inout BenchReport) async throws { try await report.describe(database) }
 
     /// What `body` is given.
     struct Scene: Sendable {
@@ -28,12 +25,14 @@ struct BenchStage: Sendable {
     ///
     /// - Parameters:
     ///   - warmUp: What the agents do beforehand; the first of `definitions` where it is small.
+    ///   - beforehand: Goes on before the agents start, which then begin without a warm-up; it is counted, too.
     ///   - body: Answers the number of steps that were completed beside its result.
     func play<Result: Sendable>(
         _ definitions: [WorkflowDefinition],
         crew: any Crew,
         connections: Int = 4,
         warmUp: WorkflowDefinition? = nil,
+        beforehand: (@Sendable (Scene) async throws -> Void)? = nil,
         _ body: @escaping @Sendable (Scene) async throws -> (Result, steps: Int)
     ) async throws -> (Result, Cost) {
         let (scene, before) = try await Client.with(database, connections: 1) { client in
@@ -42,11 +41,20 @@ struct BenchStage: Sendable {
             for definition in definitions { workflows.append(try await client.define(definition)) }
             return (workflows, try await client.counters())
         }
-        let warmUp = try warmUp ?? definitions.first.flatMap { $0.steps.count <= 100 ? $0 : nil } ?? WarmUp.standard
-        let played = try await crew.work {
-            try await Client.with(database, connections: connections) { client in
-                let warm = try await client.warmUp(warmUp)
+        var earlier: Meter?
+        if let beforehand {
+            earlier = try await Client.with(database, connections: connections) { client in
                 let begin = try await Meter.read(client)
+                try await beforehand(Scene(client: client, workflows: scene))
+                return begin
+            }
+        }
+        let first = try warmUp ?? definitions.first.flatMap { $0.steps.count <= 100 ? $0 : nil } ?? WarmUp.standard
+        let played = try await crew.work { [earlier] in
+            try await Client.with(database, connections: connections) { client in
+                let warm = try await earlier == nil ? client.warmUp(first, steps: self.warmUp.steps) : 0
+                let now = try await Meter.read(client)
+                let begin = earlier ?? now
                 let (result, steps) = try await body(Scene(client: client, workflows: scene))
                 return Played(result: result, steps: steps, warm: warm, begin: begin, end: try await Meter.read(client))
             }
@@ -72,6 +80,14 @@ struct BenchStage: Sendable {
         var warm: Int
         var begin: Meter
         var end: Meter
+    }
+}
+
+extension BenchReport {
+    /// Names the server and what of its settings a measurement depends on.
+    mutating func describe(_ database: PostgresConfiguration) async throws {
+        add("server", try await Client.with(database, connections: 1) { try await $0.serverSettings() })
+        add("cores", ProcessInfo.processInfo.activeProcessorCount)
     }
 }
 

@@ -1,9 +1,15 @@
+import ArgumentParser
 import Millrace
 
 /// What goes before a measurement: a connection's first calls plan every statement of the engine, which is no part of
 /// what is measured.
-enum WarmUp {
-    static let steps = 2000
+struct WarmUp: ParsableArguments {
+    @Option(name: .customLong("warm-up"), help: "About how many steps are done before anything is measured.")
+    var steps = 2000
+
+    func validate() throws {
+        guard 1...1_000_000 ~= steps else { throw ValidationError("--warm-up must lie between 1 and 1,000,000.") }
+    }
 
     /// For what is too large to be run often.
     static var standard: WorkflowDefinition {
@@ -12,14 +18,14 @@ enum WarmUp {
 }
 
 extension Client {
-    /// Lets the agents finish some runs, about two thousand steps.
+    /// Lets the agents finish some runs.
     ///
     /// - Returns: The number of steps.
     @discardableResult
-    func warmUp(_ definition: WorkflowDefinition? = nil) async throws -> Int {
+    func warmUp(_ definition: WorkflowDefinition? = nil, steps: Int) async throws -> Int {
         let defined = try await define(definition ?? WarmUp.standard)
         let rounds = 10
-        let runs = max(1, WarmUp.steps / defined.steps / rounds)
+        let runs = max(1, steps / defined.steps / rounds)
         for _ in 1...rounds { try await finish(try await submit(defined, runs: runs), of: defined) }
         return rounds * runs * defined.steps
     }
