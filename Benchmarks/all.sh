@@ -32,7 +32,8 @@ require_program
 declare -A small=(
   [throughput]='--pairs 1 --steps 10000'
   [latency]='--rounds 1 --seconds 3'
-  [pinned]='--quick' [ballast]='--quick'
+  [pinned]='--rounds 1 --steps 50000'
+  [ballast]='--finished 100000 --waiting 20000 --pairs 1 --steps 10000'
   [wide]='--rounds 1'
   [events]='--backlog 50000 --seconds 3'
   [replay]='--seconds 3 --workers 8'
@@ -60,16 +61,18 @@ summary="$results/summary.txt"
 
 # run NAME: its table into a file, its verdicts into another; one that breaks off has missed what it was to show.
 run() {
-  local name=$1 arguments=() began=$SECONDS status=0
+  local name=$1 arguments=() began=$SECONDS status=0 before
   [ "$quick" = false ] || read -ra arguments <<<"${small[$name]}"
   if [ "$name" = replay ]; then
     [ -n "$recordings" ] || { say "no recordings, no replays"; return; }
     arguments+=("$recordings")
   fi
   say "$name"
-  printf '\n%s\n' "$name" >>"$verdicts"
+  before=$(wc --lines <"$verdicts")
+  printf '%s\n' "$name" >>"$verdicts"
   MILLRACE_VERDICTS=$verdicts "$(script "$name")" "${arguments[@]}" >"$results/$name.txt" 2> >(tee "$results/$name.log" >&2) || status=$?
-  [ "$status" -eq 0 ] || MILLRACE_VERDICTS=$verdicts judge "$name broke off, see $results/$name.log" "$status" at-most 0 status
+  # One that has missed a bound may say so by its status, too.
+  [ "$status" -eq 0 ] || tail --lines=+$((before + 1)) "$verdicts" | grep --quiet --perl-regexp '\tmissed$' || MILLRACE_VERDICTS=$verdicts judge "$name broke off, see $results/$name.log" "$status" at-most 0 status
   printf '%-12s %6d s\n' "$name" $((SECONDS - began)) >>"$summary"
 }
 

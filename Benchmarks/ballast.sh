@@ -95,6 +95,8 @@ results="
         from measurement b join measurement e using (subject, pair) where b.side = b.subject and e.side = 'empty') as paired
   group by subject order by subject"
 published ballast "$results"
-sql figures <<<"
-  select bool_and(rate >= 0.95 and greatest(log_bytes, row_writes, buffer_hits) <= 1.02 and claim_of_100 <= 1.1)
-  from ($results) as r" | grep -qx t || die "what lies about costs more than it may"
+judge_all "
+  select format('beside %s steps, %s', ballast, w.what), w.measured, w.how, w.bound, '' from ($results) as r, lateral (values
+    ('rate', rate, 'at-least', 0.95), ('log bytes', log_bytes, 'at-most', 1.02), ('row writes', row_writes, 'at-most', 1.02),
+    ('buffer hits', buffer_hits, 'at-most', 1.02), ('a claim of 100', claim_of_100, 'at-most', 1.1)) as w (what, measured, how, bound)"
+[ "$missed" -eq 0 ]

@@ -84,10 +84,13 @@ start_measuring() {
 
 # judge WHAT MEASURED at-most|at-least BOUND [UNIT]: says whether a bound was kept, and keeps that as a line of the file
 # named by MILLRACE_VERDICTS, if one is. What could not be measured has missed its bound.
+missed=0
 judge() {
   local verdict=missed number='^-?[0-9.]+([eE][-+]?[0-9]+)?$'
   if [[ $2 =~ $number ]] && awk -v m="$2" -v b="$4" -v how="$3" 'BEGIN { exit !(how == "at-most" ? m <= b : m >= b) }'; then
     verdict=ok
+  else
+    missed=$((missed + 1))
   fi
   say "$verdict: $1: ${2:-not measured}, ${3/-/ } $4 ${5:-}"
   [ -z "${MILLRACE_VERDICTS:-}" ] ||
