@@ -3,7 +3,7 @@
 #
 #   Benchmarks/all.sh [--quick] [--results DIRECTORY] [--recordings DIRECTORY] [--skip NAME]… [NAME…]
 #
-#   NAME           throughput, latency, pinned, ballast, wide, events, replay, load, readiness or peers
+#   NAME           throughput, latency, pinned, ballast, wide, sweep, events, replay, load, readiness or peers
 #                  (default: all, in this order; replay only with --recordings)
 #   --quick        small, to see that all of them work: its figures mean little
 #   --results      where tables and verdicts are written (default: Benchmarks/results)
@@ -13,7 +13,7 @@ set -euo pipefail
 # shellcheck source=Benchmarks/lib.sh
 source "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-readonly all=(throughput latency pinned ballast wide events replay load readiness peers)
+readonly all=(throughput latency pinned ballast wide sweep events replay load readiness peers)
 quick=false results=Benchmarks/results recordings='' skipped=() names=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -35,6 +35,7 @@ declare -A small=(
   [pinned]='--rounds 1 --steps 50000'
   [ballast]='--finished 100000 --waiting 20000 --pairs 1 --steps 10000'
   [wide]='--rounds 1'
+  [sweep]='--rounds 1 --steps 5000 --batches 500 --flights 2 --lookaheads 5ms'
   [events]='--backlog 50000 --seconds 3'
   [replay]='--seconds 3 --workers 8'
   [load]='--rounds 1 --minutes 0.5 --speed-up 50'

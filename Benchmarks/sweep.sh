@@ -85,7 +85,7 @@ for shape in "${shapes[@]}"; do
   done
 done
 
-published sweep "
+sql figures --command="create view summary as
   with rate as (select subject, side, pair, (figures->>'steps_per_second')::float8 as rate from measurement),
        middle as (select subject, side, percentile_cont(0.5) within group (order by rate) as rate from rate group by 1, 2),
        best as (select distinct on (subject) * from middle where side <> 'tuned' order by subject, rate desc),
@@ -98,3 +98,5 @@ published sweep "
                 where subject = b.subject and tuned.side = 'tuned' and fixed.side = b.side)::numeric, 2) as tuned_to_best
   from best b join worst w using (subject) join middle t on t.subject = b.subject and t.side = 'tuned'
   order by (select min(id) from measurement m where m.subject = b.subject)"
+published sweep 'select * from summary'
+judge_all "select format('%s, tuned ÷ best fixed setting', shape), tuned_to_best, 'at-least', 0.9, '' from summary"

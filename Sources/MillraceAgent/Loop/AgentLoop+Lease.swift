@@ -66,6 +66,8 @@ extension AgentLoop {
                 tunePool()
                 beats.set(for: .now + answer.nextBeat)
             } catch {
+                // The agent goes, and its last heartbeat with it.
+                if Task.isCancelled { return }
                 _ = classify(error, of: agentID, during: "heartbeat")
                 beats.set(for: .now + min(.seconds(1), configuration.lease / 5))
             }
