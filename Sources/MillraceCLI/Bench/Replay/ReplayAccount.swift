@@ -26,6 +26,8 @@ struct ReplayAccount {
             guard let step = event.stepNo else { continue }
             switch event.kind {
             case "step_started": starts[step, default: []].append(event.at)
+            // Taken ahead, and handed back before its handler ran.
+            case "step_released": starts[step]?.removeLast()
             case "step_completed": ends[step, default: []].append(event.at)
             default: break
             }
