@@ -220,6 +220,22 @@ struct DatabaseTests {
         }
     }
 
+    @Test("The doctor says when the server has too few slots for the workers of its databases")
+    func workerSlots() async throws {
+        try await PostgresCluster.with(.dispatcher, settings: ["max_worker_processes": "4"]) { cluster in
+            _ = try await cluster.createDatabase("work", extension: true)
+            let program = try Program(database: cluster.url(database: "work"))
+            try await eventually("one database has its workers, and slots enough") {
+                let output = try await program("doctor").output
+                return output.contains("waker and keeper are alive") && !output.contains("max_worker_processes")
+            }
+            _ = try await cluster.createDatabase("second", extension: true)
+            try await eventually("two need more, and it says how many") {
+                try await program("doctor").output.contains("max_worker_processes = 14 (now 4)")
+            }
+        }
+    }
+
     @Test("An agent's settings come from flags, the environment and a file, and wrong ones are named")
     func agentSettings() async throws {
         try await withProgram { program, _ in
