@@ -27,10 +27,13 @@ COMMENT ON FUNCTION millrace_internal.note_events() IS 'Notes that this transact
 CREATE OR REPLACE TRIGGER event_note BEFORE INSERT ON millrace_internal.event
     FOR EACH STATEMENT EXECUTE FUNCTION millrace_internal.note_events();
 
+-- Not by a SELECT from the sequence: while numbers are logged ahead, its row holds for a moment the last of those, which
+-- nobody has drawn, and a SELECT reads rows without a lock on their page.
 CREATE OR REPLACE FUNCTION millrace_internal.last_event_id()
-RETURNS bigint LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM millrace_internal.event_id_seq s
-$$;
+RETURNS bigint LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(pg_sequence_last_value('millrace_internal.event_id_seq'), 0);
+END $$;
 COMMENT ON FUNCTION millrace_internal.last_event_id() IS 'The last number drawn for an event, committed or not.';
 
 -- Opens the window behind a position: from its snapshot to the present one.

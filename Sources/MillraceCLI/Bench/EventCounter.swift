@@ -99,9 +99,20 @@ final class EventCounter: Sendable {
         return recorder
     }
 
+    /// - Throws: Where nothing more comes.
     func waitFor(_ events: Int) async throws {
-        while count < events { try await Task.sleep(for: .milliseconds(2)) }
+        let began = ContinuousClock.now
+        while count < events {
+            let quietSince = max(lastArrival ?? began, began)
+            guard ContinuousClock.now - quietSince < Self.patience else {
+                throw MillraceError(.unexpectedAnswer, "\(count) events arrived instead of \(events), and no more.")
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
     }
+
+    /// How long nothing may arrive while something is to come: longer than the publisher waits before it tries again.
+    private static let patience = Duration.seconds(60)
 
     /// - Throws: Where other events came than were written.
     func check(_ events: Int) throws {
