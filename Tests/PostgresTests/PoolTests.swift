@@ -13,6 +13,8 @@ import Testing
                     group.addTask {
                         try await pool.withConnection { connection in
                             users.enter(connection.backendPID)
+                            // the first ones stay until there are as many as there may be
+                            try await eventually("the maximum is open") { pool.statistics.connects == 3 }
                             _ = try await connection.query("select pg_sleep(0.01)")
                             users.leave()
                         }
@@ -33,10 +35,15 @@ import Testing
         try await Pool.with(Shared.cluster().configuration(), configuration: configuration) { pool in
             try await eventually("the minimum is open") { pool.statistics.idle == 2 }
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for _ in 0..<5 { group.addTask { _ = try await pool.query("select pg_sleep(0.2)") } }
+                for _ in 0..<5 {
+                    group.addTask {
+                        try await pool.withConnection { _ in
+                            try await eventually("each has one of its own") { pool.statistics.connects == 5 }
+                        }
+                    }
+                }
                 try await group.waitForAll()
             }
-            #expect(pool.statistics.connects == 5)
             try await eventually("the surplus is closed") { pool.statistics.idle == 2 }
         }
     }
