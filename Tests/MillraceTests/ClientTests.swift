@@ -71,6 +71,14 @@ struct ClientTests {
             let agent = try await work.register(queues: ["default"], handlers: ["noop"], name: "test")
             #expect(agent.tier == tier.rawValue && !agent.channels.isEmpty && agent.lease == .seconds(10))
 
+            // While the keeper fills it, it may hold steps that have been claimed from the tables meanwhile, and a report
+            // leaves to a later claim what it would hand over.
+            if tier == .dispatcher {
+                try await eventually("the dispatcher is warm") {
+                    guard case .object(let members) = try await client.dispatcher().first else { return false }
+                    return members["state"] == .string("warm")
+                }
+            }
             let claimed = try await work.claim(
                 agent: agent.agentID,
                 capacity: Capacity(maxSteps: 10, perHandler: ["noop": 3])
