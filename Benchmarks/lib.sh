@@ -59,6 +59,16 @@ stop_at_once() {
   while kill -0 "$server" 2>/dev/null; do sleep 0.05; done
 }
 
+# steps_per_run SHAPE
+steps_per_run() {
+  case $1 in
+    single) echo 1 ;;
+    chain:*) echo "${1#*:}" ;;
+    diamond:*) echo $((${1#*:} + 2)) ;;
+    *) die "unknown shape '$1'" "it is single, chain:N or diamond:N" ;;
+  esac
+}
+
 # server_settings: what of the server's settings matters here, as a JSON object.
 server_settings() {
   sql postgres --command="

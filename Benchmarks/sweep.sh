@@ -34,15 +34,6 @@ done
 require_program
 own_server "${arguments[@]}"
 
-steps_per_run() {
-  case $1 in
-    single) echo 1 ;;
-    chain:*) echo "${1#*:}" ;;
-    diamond:*) echo $((${1#*:} + 2)) ;;
-    *) die "unknown shape '$1'" "it is single, chain:N or diamond:N" ;;
-  esac
-}
-
 # settings SHAPE: every fixed one as "batch flights lookahead", and "tuned".
 settings() {
   local batch flight lookahead held=$lookaheads

@@ -28,15 +28,6 @@ done
 require_program
 own_server "${arguments[@]}"
 
-steps_per_run() {
-  case $1 in
-    single) echo 1 ;;
-    chain:*) echo "${1#*:}" ;;
-    diamond:*) echo $((${1#*:} + 2)) ;;
-    *) die "unknown shape '$1'" "it is single, chain:N or diamond:N" ;;
-  esac
-}
-
 run_millrace() {
   "$millrace" bench throughput --database "$(database_url millrace)" --shape "$1" \
     --runs $((steps / $(steps_per_run "$1"))) --handler noop --json

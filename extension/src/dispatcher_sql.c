@@ -20,7 +20,6 @@ PG_FUNCTION_INFO_V1(millrace_dispatcher_sweep);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_push);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_pop);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_put_back);
-PG_FUNCTION_INFO_V1(millrace_dispatcher_note_stale);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_remove);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first_many);
@@ -224,13 +223,6 @@ millrace_dispatcher_put_back(PG_FUNCTION_ARGS)
 	const int32 *step_nos = ints(fcinfo, 1, "step_nos", count);
 
 	millrace_dispatcher_put_back_steps(run_ids, step_nos, count);
-	PG_RETURN_VOID();
-}
-
-Datum
-millrace_dispatcher_note_stale(PG_FUNCTION_ARGS)
-{
-	millrace_dispatcher_note_stale_steps(PG_GETARG_INT32(0));
 	PG_RETURN_VOID();
 }
 

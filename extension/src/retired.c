@@ -16,6 +16,7 @@
 PG_FUNCTION_INFO_V1(millrace_dispatcher_is_warm);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_overflowed);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_begin_refill);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_note_stale);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_end_refill);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_state);
 
@@ -33,6 +34,12 @@ millrace_dispatcher_overflowed(PG_FUNCTION_ARGS)
 
 Datum
 millrace_dispatcher_begin_refill(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_VOID();
+}
+
+Datum
+millrace_dispatcher_note_stale(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_VOID();
 }

@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "arguments.h"
 #include "catalog/pg_type.h"
+#include "dispatcher.h"
 #include "fault.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -83,6 +84,7 @@ millrace_work_start(PG_FUNCTION_ARGS)
 	Started    *held = palloc(sizeof(Started) * Max(count, 1));
 	int			started_count = 0;
 	int			held_count = 0;
+	int			stale_count = 0;
 
 	millrace_arguments_require_same_length("run_ids", count, "step_nos", step_count);
 	millrace_call_begin(&call, PG_GETARG_INT16(0), !PG_ARGISNULL(5), PG_ARGISNULL(5) ? 0 : PG_GETARG_TIMESTAMPTZ(5));
@@ -100,10 +102,12 @@ millrace_work_start(PG_FUNCTION_ARGS)
 				held[held_count++] = step;
 				break;
 			default:
+				stale_count++;
 				break;
 		}
 	}
 	millrace_call_end(&call);
+	millrace_dispatcher_note_stale_steps(stale_count);
 	MILLRACE_FAULT("started");
 
 	millrace_answer_started(&answer, started, started_count);

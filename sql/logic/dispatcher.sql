@@ -48,12 +48,6 @@ AS 'MODULE_PATHNAME', 'millrace_dispatcher_put_back';
 COMMENT ON FUNCTION millrace_internal.dispatcher_put_back(bigint[], int[]) IS
 'Puts steps that this transaction has popped back at once, for others to pop. Others are ignored.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_note_stale(steps int)
-RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_note_stale';
-COMMENT ON FUNCTION millrace_internal.dispatcher_note_stale(int) IS
-'Counts popped steps that the tables no longer show as ready. For statistics only.';
-
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_remove(run_ids bigint[], step_nos int[])
 RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'millrace_dispatcher_remove';

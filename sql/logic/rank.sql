@@ -15,12 +15,6 @@ AS 'MODULE_PATHNAME', 'millrace_ranks_changed';
 COMMENT ON FUNCTION millrace_internal.ranks_changed() IS
 'Has every backend read ranks anew, once the transaction has committed.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.ranks_of(in_version_id integer)
-RETURNS real[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT r.ranks FROM millrace_internal.rank r WHERE r.version_id = in_version_id
-$$;
-COMMENT ON FUNCTION millrace_internal.ranks_of(integer) IS 'Ranks of a version from measured durations, by def_no (the first for def_no 1); null without any.';
-
 -- What a step of a version takes: as measured; where nothing has been, as expected, corrected by how far the measured steps
 -- of the version were off. (Nothing measured is nothing: paths of empty steps are still told apart by their length.)
 CREATE OR REPLACE FUNCTION millrace_internal.estimates(in_version_id integer)

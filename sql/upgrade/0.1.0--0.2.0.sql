@@ -68,6 +68,7 @@ DROP FUNCTION millrace_internal.dispatcher_state();
 DROP FUNCTION millrace_internal.dispatcher_stats();
 DROP FUNCTION millrace_internal.dispatcher_is_warm();
 DROP FUNCTION millrace_internal.dispatcher_overflowed();
+DROP FUNCTION millrace_internal.dispatcher_note_stale(int);
 DROP FUNCTION millrace_internal.dispatcher_begin_refill();
 DROP FUNCTION millrace_internal.dispatcher_end_refill();
 DROP FUNCTION millrace_internal.sink_refill();

@@ -66,6 +66,22 @@ COMMIT;
 SELECT test.show('again');
 SELECT test.claim('x', 10);
 
+-- What the sink holds and the tables no longer show as ready is passed over, and counted.
+DO $$
+BEGIN
+    WHILE (SELECT state FROM millrace.dispatcher) = 'cold' LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+SELECT test.define('claim-stale', 'a');
+SELECT test.start('claim-stale', 'stale');
+SELECT coalesce(stale, 0) AS stale_before FROM millrace.dispatcher \gset
+UPDATE millrace_internal.step SET state = 3 WHERE run_id = test.run('stale');
+SELECT test.claim('x', 10);
+SELECT tier = 'plain' OR stale = :stale_before + 1 AS counted FROM millrace.dispatcher;
+UPDATE millrace_internal.step SET state = 2 WHERE run_id = test.run('stale');
+SELECT millrace.cancel(test.run('stale'));
+
 -- Refused.
 SELECT * FROM test.fails($$SELECT millrace.claim(-1)$$);
 SELECT * FROM test.fails($$SELECT millrace.claim(NULL)$$);
