@@ -13,7 +13,7 @@ trap 'rm -f "$log"' EXIT
 total_passed=0 total_failed=0 summary='' failures=''
 
 # What the test programs write of a test that did not pass, and why: pg_regress, prove, swift test, our own scripts.
-readonly failure_lines='^(test .* FAILED|not ok |✘ |FAILED |failed )'
+readonly failure_lines='^(test .* FAILED|not ok |✘ |FAILED |failed |error: )'
 
 # part TITLE SCRIPT: a part ends with its own "N passed, N failed"; one that ends without has failed as a whole.
 part() {
@@ -23,7 +23,8 @@ part() {
   read -r passed failed < <(sed -n -E 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$log" | tail -n 1) || true
   [ "$status" -eq 0 ] || [ "${failed:-0}" -gt 0 ] || failed=$((${failed:-0} + 1))
   if [ "${failed:-0}" -gt 0 ]; then
-    failures+="$title"$'\n'"$(grep -E "$failure_lines" "$log" | sed 's/^/  /' | head -n 40)"$'\n'
+    # A part that breaks off names no test: then its last lines tell.
+    failures+="$title"$'\n'"$({ grep -E "$failure_lines" "$log" || tail -n 20 "$log"; } | sed -n '1,40 s/^/  /p')"$'\n'
   fi
   total_passed=$((total_passed + ${passed:-0}))
   total_failed=$((total_failed + ${failed:-0}))

@@ -60,8 +60,7 @@ public struct Agent: Service, Sendable {
     public func run() async throws {
         try configuration.check()
         let served = try servedHandlers()
-        // A program that does not read its input must not end the agent; writing to it fails with EPIPE instead.
-        signal(SIGPIPE, SIG_IGN)
+        BrokenPipe.survived
         let database = watched(database)
         try await Connection.connect(database, logger: logger).close()
 

@@ -20,6 +20,7 @@ public struct ShellHandler: Handler {
     }
 
     public func run(_ step: StepContext) async throws -> Output {
+        BrokenPipe.survived
         let settings: ShellSettings = try step.settings()
         let arguments = try settings.command.arguments()
         let limit = settings.maxOutputBytes ?? maxOutputBytes
