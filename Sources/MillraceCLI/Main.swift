@@ -10,9 +10,7 @@ import Postgres
 @main
 struct Main {
     static func main() async {
-        // A child that does not read its input must not end us. A handler that does nothing, instead of ignoring the
-        // signal, because what is ignored stays so in our children.
-        signal(SIGPIPE) { _ in }
+        BrokenPipe.survived
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
             handler.logLevel = .error

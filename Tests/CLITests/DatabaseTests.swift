@@ -63,6 +63,23 @@ struct DatabaseTests {
         }
     }
 
+    @Test("A program that does not read its input ends its step and nothing else")
+    func unreadInput() async throws {
+        try await withProgram { program, _ in
+            try program.write(
+                "deaf.yaml",
+                """
+                workflow: deaf
+                steps:
+                  - { key: deaf, handler: shell, with: { command: ["true"] }, input: $.run }
+                """
+            )
+            let input = #"{"text": "\#(String(repeating: "x", count: 100_000))"}"#
+            let run = try await program("run", "deaf.yaml", "--input", input)
+            #expect(run.status == 0, "\(run.errors)")
+        }
+    }
+
     @Test("A run that fails ends with 1, and can be retried and resolved")
     func failure() async throws {
         try await withProgram { program, _ in

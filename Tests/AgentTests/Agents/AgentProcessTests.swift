@@ -53,9 +53,14 @@ import Testing
 
     @Test func sigtermFinishesWhatRunsAndTakesLeave() async throws {
         let fixture = try await AgentFixture(.plain)
-        let runs = try await fixture.submit(#"[{"key": "sleep", "handler": "sleep", "with": {"seconds": 0.5}}]"#)
+        // What the agent holds but has not begun is given back, so the step itself says that it runs.
+        let sign = FileManager.default.temporaryDirectory.appending(path: "millrace-\(UUID()).started")
+        defer { try? FileManager.default.removeItem(at: sign) }
+        let runs = try await fixture.submit(
+            #"[{"key": "sleep", "handler": "shell", "with": {"command": "touch '\#(sign.path)'; sleep 0.5"}}]"#
+        )
         let process = try start(fixture)
-        try await eventually("the step runs") { try await fixture.step("state", "sleep", of: runs[0]) == "running" }
+        try await eventually("the step runs") { FileManager.default.fileExists(atPath: sign.path) }
         process.terminate()
         #expect(try await ending(of: process) == "exit 0")
         #expect(try await fixture.state(of: runs[0]) == "completed")

@@ -153,9 +153,10 @@ import Testing
         async throws
     {
         let fixture = try await AgentFixture(tier)
-        let stopped = Flag()
+        let (started, stopped) = (Flag(), Flag())
         var handlers = Handlers()
         handlers.register("long") { _ in
+            started.raise()
             do {
                 try await Task.sleep(for: .seconds(1000))
             } catch {
@@ -166,7 +167,7 @@ import Testing
         }
         let runs = try await fixture.submit(#"[{"key": "long", "handler": "long"}]"#)
         try await fixture.with(fixture.agent(handlers: handlers)) { _ in
-            try await eventually("the step runs") { try await fixture.step("state", "long", of: runs[0]) == "running" }
+            try await eventually("the step runs") { started.isRaised }
             try await fixture.psql("SELECT millrace.cancel(\(runs[0]))")
             try await eventually("the handler is told") { stopped.isRaised }
             #expect(try await fixture.step("state", "long", of: runs[0]) == "cancelled")
