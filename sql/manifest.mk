@@ -32,6 +32,7 @@ LOGIC_FILES = \
   logic/define.sql \
   logic/paths.sql \
   logic/sink.sql \
+  logic/runs_alive.sql \
   logic/sink_refill.sql \
   logic/wake.sql \
   logic/submit.sql \

@@ -11,7 +11,7 @@ BEGIN
     PERFORM millrace_internal.partitions_ensure(), millrace_internal.sink_ensure();
     IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_deadlines(now_at)
        OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at)
-       OR millrace_internal.keep_event_summaries() OR millrace_internal.keep_event_retention(now_at) THEN
+       OR millrace_internal.keep_run_horizon() OR millrace_internal.keep_event_summaries() OR millrace_internal.keep_event_retention(now_at) THEN
         RETURN now_at;
     END IF;
     PERFORM millrace_internal.keep_durations(now_at);

@@ -9,7 +9,7 @@ BEGIN
     UNION ALL SELECT 'millrace_queue_oldest_age_seconds', jsonb_build_object('queue', q.queue, 'handler', q.handler), extract(epoch FROM q.oldest_age)::double precision FROM millrace.queues q WHERE q.oldest_age IS NOT NULL
     UNION ALL SELECT 'millrace_steps_running', jsonb_build_object('queue', q.queue, 'handler', q.handler), q.running::double precision FROM millrace.queues q
     UNION ALL SELECT 'millrace_agents', jsonb_build_object('state', a.state), count(*)::double precision FROM millrace.agents a GROUP BY a.state
-    UNION ALL SELECT 'millrace_runs_alive', jsonb_build_object('state', millrace_internal.run_state_name(r.state)), count(*)::double precision FROM millrace_internal.run r WHERE r.finished_at IS NULL GROUP BY r.state
+    UNION ALL SELECT 'millrace_runs_alive', jsonb_build_object('state', millrace_internal.run_state_name(r.state)), count(*)::double precision FROM millrace_internal.runs_alive(-1, 9223372036854775807) r GROUP BY r.state
     UNION ALL SELECT 'millrace_runs_submitted_total', '{}', (SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM millrace_internal.run_seq s)::double precision
     UNION ALL SELECT 'millrace_events_total', '{}', (SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM millrace_internal.event_id_seq s)::double precision
     UNION ALL SELECT 'millrace_timers', '{}', greatest((SELECT c.reltuples FROM pg_class c WHERE c.oid = 'millrace_internal.timer'::regclass), 0)::double precision

@@ -29,11 +29,9 @@ BEGIN
     SELECT coalesce(max(p.to_id), 0) INTO next_id FROM millrace_internal.partition p WHERE p.parent = in_parent;
     WHILE next_id <= needed_id LOOP
         IF in_parent = 'run' THEN
-            -- a step's page keeps room for one or two more versions of each of its rows: updates stay on the page
-            PERFORM millrace_internal.partition_create('run', next_id, next_id + width, 'fillfactor = 70', 'run_id, shard');
-            -- The only index on something that changes: it is left once, at the end of a run, and lets a restarted engine
-            -- find the runs that are alive without reading those that are not.
-            EXECUTE format('CREATE INDEX ON millrace_internal.%I (run_id) WHERE finished_at IS NULL', 'run_' || next_id);
+            -- a page of runs or steps keeps room for one or two more versions of each of its rows, and no index is on
+            -- something that changes: updates stay on the page
+            PERFORM millrace_internal.partition_create('run', next_id, next_id + width, 'fillfactor = 45', 'run_id, shard');
             PERFORM millrace_internal.partition_create('run_input', next_id, next_id + width, 'fillfactor = 100', 'run_id, shard');
             PERFORM millrace_internal.partition_create('step', next_id, next_id + width, 'fillfactor = 45', 'run_id, step_no, shard');
             PERFORM millrace_internal.partition_create('output', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, shard');

@@ -80,12 +80,13 @@ RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_s
 BEGIN
     IF r.finished_at IS NOT NULL THEN
         UPDATE millrace_internal.run n SET state = 1, finished_at = NULL WHERE n.run_id = r.run_id AND n.shard = r.shard;
+        INSERT INTO millrace_internal.long_run (run_id, shard) VALUES (r.run_id, r.shard) ON CONFLICT DO NOTHING;
         INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind)
         VALUES (r.run_id, millrace_internal.clock(), pg_current_xact_id()::text::bigint, r.shard, 7);
     END IF;
     PERFORM millrace_internal.run_recount(r.shard, r.run_id);
 END $$;
-COMMENT ON FUNCTION millrace_internal.run_reopen(millrace_internal.run) IS 'Sets an ended run running again. Tables changed: run, event.';
+COMMENT ON FUNCTION millrace_internal.run_reopen(millrace_internal.run) IS 'Sets an ended run running again. Tables changed: run, long_run, event.';
 
 -- Counts anew what a run's end waits for. Once steps have been reopened that is more than the closing steps: a dependent may
 -- have been decided before what it needs now runs again (all_done has let it run), and what has no other dependents is the last of its path.

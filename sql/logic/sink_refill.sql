@@ -18,8 +18,7 @@ DECLARE
     close        boolean;
 BEGIN
     SELECT array_agg(r.run_id), array_agg(r.priority), array_agg(r.tenant_id) INTO alive, of_runs, their_owners
-    FROM (SELECT r.run_id, r.priority, r.tenant_id FROM millrace_internal.run r
-          WHERE r.finished_at IS NULL AND r.run_id > after_run ORDER BY r.run_id LIMIT 1000) r;
+    FROM millrace_internal.runs_alive(after_run, 1000) r;
     last_run := alive[cardinality(alive)];
     close := (last_run - alive[1]) / 256 < 4 * cardinality(alive);
     -- by key where it says OFFSET 0, by hash elsewhere

@@ -93,6 +93,8 @@ BEGIN
     END IF;
     in_tenant_id := millrace_internal.tenant_id(coalesce(in_tenant, ''));
 
+    -- the transaction's number before the runs': by that the keeper knows what may yet be committed (logic/runs_alive.sql)
+    PERFORM pg_current_xact_id();
     run_ids := ARRAY(SELECT nextval('millrace_internal.run_seq') * 256 + in_shard FROM generate_series(1, cardinality(inputs)));
     PERFORM millrace_internal.settle_in(), millrace_internal.partitions_ensure();
     answer := run_ids;

@@ -1,5 +1,5 @@
 -- Purpose: runs, their inputs and the keys that make a submit idempotent.
--- Dead rows: a run row is updated at its end and when a person steers it; autovacuum takes it from there.
+-- Dead rows: a run row is updated at its end and when a person steers it: HOT, pruned when its page is next visited.
 -- Partitions (by range of run_id) are made at run time by logic/partition.sql, outside the extension, so that pg_dump keeps their rows.
 
 CREATE SEQUENCE millrace_internal.run_seq AS bigint;
@@ -29,6 +29,31 @@ COMMENT ON TABLE millrace_internal.run IS 'Executions of versions. The low 8 bit
 COMMENT ON COLUMN millrace_internal.run.state IS '1 running, 2 paused, 10 completed, 11 failed, 12 cancelled';
 COMMENT ON COLUMN millrace_internal.run.closing_left IS 'Closing steps that are not terminal; the run ends at zero.';
 COMMENT ON COLUMN millrace_internal.run.started_at IS 'Set only where the steps no longer tell: when a step that had started is started anew.';
+
+-- Which runs are alive: those of long_run below the horizon, and all without an end above it (logic/runs_alive.sql).
+CREATE TABLE millrace_internal.long_run (
+    run_id bigint   NOT NULL,
+    shard  smallint NOT NULL,
+    CONSTRAINT long_run_pkey PRIMARY KEY (run_id, shard)
+);
+COMMENT ON TABLE millrace_internal.long_run IS
+'Runs that were still alive when the horizon passed them, or were reopened; of those that have ended since, some linger.
+Dead rows: one per run that outlived the horizon and has ended.';
+
+CREATE TABLE millrace_internal.run_horizon (
+    only_row  boolean NOT NULL DEFAULT true CONSTRAINT run_horizon_pkey PRIMARY KEY
+                      CONSTRAINT run_horizon_only_row_check CHECK (only_row),
+    below     bigint  NOT NULL,
+    next      bigint,
+    next_xact bigint,
+    swept_to  bigint  NOT NULL,
+    CONSTRAINT run_horizon_next_check CHECK ((next IS NULL) = (next_xact IS NULL) AND next > below)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE millrace_internal.run_horizon IS
+'How far the keeper has noted which runs are alive. One HOT update a look. Not dumped: it names transactions of this cluster; from 0 on it is found again.';
+COMMENT ON COLUMN millrace_internal.run_horizon.below IS 'Of the runs below it, those that are alive are in long_run.';
+COMMENT ON COLUMN millrace_internal.run_horizon.next IS 'Where it goes once all transactions before next_xact are over: those that may have submitted a run below.';
+COMMENT ON COLUMN millrace_internal.run_horizon.swept_to IS 'How far long_run has been cleared of runs that have ended; begins anew at its end.';
 
 CREATE TABLE millrace_internal.run_input (
     run_id bigint   NOT NULL,

@@ -133,3 +133,38 @@ DROP FUNCTION millrace_internal.report_answers(integer, bigint[], integer[], int
 DROP FUNCTION millrace_internal.work_rows(smallint, bigint[], integer[], integer[], integer[]);
 DROP FUNCTION millrace_internal.hand_out(smallint, millrace_internal.agent, bigint, bigint[], integer[], integer[], integer[], integer);
 DROP FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer);
+
+-- The runs that are alive are found without an index on what changes, so that a run's end is a HOT update.
+CREATE TABLE millrace_internal.long_run (
+    run_id bigint   NOT NULL,
+    shard  smallint NOT NULL,
+    CONSTRAINT long_run_pkey PRIMARY KEY (run_id, shard)
+);
+COMMENT ON TABLE millrace_internal.long_run IS
+'Runs that were still alive when the horizon passed them, or were reopened; of those that have ended since, some linger.
+Dead rows: one per run that outlived the horizon and has ended.';
+
+CREATE TABLE millrace_internal.run_horizon (
+    only_row  boolean NOT NULL DEFAULT true CONSTRAINT run_horizon_pkey PRIMARY KEY
+                      CONSTRAINT run_horizon_only_row_check CHECK (only_row),
+    below     bigint  NOT NULL,
+    next      bigint,
+    next_xact bigint,
+    swept_to  bigint  NOT NULL,
+    CONSTRAINT run_horizon_next_check CHECK ((next IS NULL) = (next_xact IS NULL) AND next > below)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE millrace_internal.run_horizon IS
+'How far the keeper has noted which runs are alive. One HOT update a look. Not dumped: it names transactions of this cluster; from 0 on it is found again.';
+COMMENT ON COLUMN millrace_internal.run_horizon.below IS 'Of the runs below it, those that are alive are in long_run.';
+COMMENT ON COLUMN millrace_internal.run_horizon.next IS 'Where it goes once all transactions before next_xact are over: those that may have submitted a run below.';
+COMMENT ON COLUMN millrace_internal.run_horizon.swept_to IS 'How far long_run has been cleared of runs that have ended; begins anew at its end.';
+
+DO $$
+DECLARE
+    made bigint;
+BEGIN
+    FOR made IN SELECT from_id FROM millrace_internal.partition WHERE parent = 'run' ORDER BY from_id LOOP
+        EXECUTE pg_catalog.format('DROP INDEX millrace_internal.%I', 'run_' || made || '_run_id_idx');
+        EXECUTE pg_catalog.format('ALTER TABLE millrace_internal.%I SET (fillfactor = 45)', 'run_' || made);
+    END LOOP;
+END $$;

@@ -44,7 +44,11 @@ CREATE VIEW pg_temp.contradiction AS
 SELECT r.state, string_agg(s.key || ' ' || s.state, ', ' ORDER BY s.key) AS steps
 FROM millrace.runs r JOIN millrace.steps s USING (run_id) WHERE r.workflow = 'steering'
 GROUP BY r.run_id, r.state, r.finished_at
-HAVING (r.finished_at IS NULL) = bool_and(s.state IN ('completed', 'failed', 'skipped', 'cancelled'));
+HAVING (r.finished_at IS NULL) = bool_and(s.state IN ('completed', 'failed', 'skipped', 'cancelled'))
+UNION ALL
+SELECT r.state, CASE WHEN a.run_id IS NULL THEN 'not found among the runs that are alive' ELSE 'found among the runs that are alive' END
+FROM (SELECT * FROM millrace.runs WHERE workflow = 'steering') r LEFT JOIN millrace_internal.runs_alive(-1, 1000000) a USING (run_id)
+WHERE (r.finished_at IS NULL) <> (a.run_id IS NOT NULL);
 
 CREATE PROCEDURE pg_temp.storm(seed double precision, INOUT found text DEFAULT 'no contradiction') LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,6 +57,8 @@ BEGIN
     COMMIT;
     FOR i IN 1..150 LOOP
         PERFORM pg_temp.act();
+        COMMIT;
+        PERFORM millrace_internal.keep_run_horizon(1);
         COMMIT;
         IF EXISTS (SELECT FROM pg_temp.contradiction) THEN
             found := (SELECT format('after act %s: %s: %s', i, state, steps) FROM pg_temp.contradiction LIMIT 1);

@@ -139,15 +139,15 @@ sub await_recovery
 }
 
 # Every row of every table and the state of every sequence, in a form that two databases can be compared by. The table
-# of ready steps is left out: it is an index of the others, filled anew where the work goes on. So is the place in the
-# log's files up to which durations have been learnt.
+# of ready steps is left out: it is an index of the others, filled anew where the work goes on. So are the runs that were
+# alive when the horizon passed them, and the place in the log's files up to which durations have been learnt.
 sub contents
 {
 	my ($server, $database) = @_;
 	my $queries = $server->safe_psql($database, <<'SQL');
 select format('select %L, %s::text from %s as t', c.oid::regclass,
               case c.relkind when 'S' then '(last_value, is_called)' else 't' end, c.oid::regclass)
-  from pg_class c where c.relnamespace = 'millrace_internal'::regnamespace and c.relkind in ('r', 'S') and c.relname not in ('ready', 'learning')
+  from pg_class c where c.relnamespace = 'millrace_internal'::regnamespace and c.relkind in ('r', 'S') and c.relname not in ('ready', 'learning', 'run_horizon', 'long_run')
  order by c.oid::regclass::text collate "C"
 SQL
 	return join "\n", sort map { split /\n/, $server->safe_psql($database, $_) } split /\n/, $queries;
