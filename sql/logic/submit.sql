@@ -70,6 +70,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.submit(
 RETURNS bigint[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     in_shard     smallint := 0;
+    max_bytes    bigint := pg_size_bytes(millrace_internal.setting('millrace.max_output_bytes'));
     in_tenant_id integer;
     run_ids      bigint[];
     answer       bigint[];
@@ -86,7 +87,7 @@ BEGIN
         PERFORM millrace_internal.fail('MR001', 'labels are not a JSON object of up to 10,000 bytes');
     ELSIF octet_length(in_trace) > 2000 THEN
         PERFORM millrace_internal.fail('MR002', 'the trace context is longer than 2,000 bytes');
-    ELSIF EXISTS (SELECT FROM unnest(inputs) i WHERE octet_length(i::text) > pg_size_bytes(millrace_internal.setting('millrace.max_output_bytes'))) THEN
+    ELSIF EXISTS (SELECT FROM unnest(inputs) i WHERE octet_length(i::text) > max_bytes) THEN
         PERFORM millrace_internal.fail('MR002', 'an input is too large', NULL, 'Keep it elsewhere and submit a reference, or raise millrace.max_output_bytes.');
     ELSIF EXISTS (SELECT FROM unnest(keys) k WHERE octet_length(k) > 500) THEN
         PERFORM millrace_internal.fail('MR002', 'an idempotency key is longer than 500 bytes');
