@@ -38,6 +38,11 @@ const TableKind EventTable = {
 	{"event_id", "run_id", "at", "xact_id", "step_no", "agent_id", "attempt", "shard", "kind", "data"}
 };
 
+const TableKind ReceiptTable = {
+	"receipt", 8,
+	{"shard", "agent_id", "receipt_no", "open", "deadline", "run_ids", "step_nos", "tokens"}
+};
+
 void
 millrace_table_open(Table *table, const TableKind *kind, EState *estate)
 {
@@ -68,17 +73,17 @@ check_columns(Relation relation, const TableKind *kind)
 				 errhint("Bring both to one version: ALTER EXTENSION millrace UPDATE.")));
 }
 
-static Leaf *
-open_leaf(Table *table, int64 id)
+/* With the ids that belong to it; InvalidOid where there is none. */
+static Oid
+find_partition(Relation parent, int64 id, int64 *from, int64 *to)
 {
-	PartitionKey key = RelationGetPartitionKey(table->parent);
-	PartitionDesc partitions = RelationGetPartitionDesc(table->parent, true);
+	PartitionKey key = RelationGetPartitionKey(parent);
+	PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
 	PartitionBoundInfo bounds = partitions->boundinfo;
 	Datum		value = Int64GetDatum(id);
 	bool		equal;
 	int			bound = -1;
 	int			place = -1;
-	Leaf	   *leaf;
 
 	if (bounds && bounds->ndatums > 0)
 	{
@@ -86,13 +91,31 @@ open_leaf(Table *table, int64 id)
 		place = bounds->indexes[bound + 1];
 	}
 	if (place < 0)
+		return InvalidOid;
+	*from = DatumGetInt64(bounds->datums[bound][0]);
+	*to = DatumGetInt64(bounds->datums[bound + 1][0]);
+	return partitions->oids[place];
+}
+
+static Leaf *
+open_leaf(Table *table, int64 id)
+{
+	int64		from = PG_INT64_MIN;
+	int64		to = PG_INT64_MAX;
+	Oid			relation = RelationGetRelid(table->parent);
+	Leaf	   *leaf;
+
+	/* a table without partitions is its own */
+	if (table->parent->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		relation = find_partition(table->parent, id, &from, &to);
+	if (!OidIsValid(relation))
 		return NULL;
 
 	leaf = palloc0(sizeof(Leaf));
-	leaf->from = DatumGetInt64(bounds->datums[bound][0]);
-	leaf->to = DatumGetInt64(bounds->datums[bound + 1][0]);
+	leaf->from = from;
+	leaf->to = to;
 	leaf->estate = table->estate;
-	leaf->relation = table_open(partitions->oids[place], RowExclusiveLock);
+	leaf->relation = table_open(relation, RowExclusiveLock);
 	check_columns(leaf->relation, table->kind);
 	leaf->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(leaf->result, leaf->relation, 0, NULL, 0);
@@ -302,6 +325,24 @@ millrace_leaf_update(Leaf *leaf, bool wait)
 		case TM_BeingModified:
 		case TM_Updated:
 			return catch_up(leaf, wait);
+		default:
+			return ROW_GONE;
+	}
+}
+
+RowOutcome
+millrace_leaf_delete(Leaf *leaf)
+{
+	TM_FailureData failure;
+
+	switch (table_tuple_delete(leaf->relation, &leaf->found->tts_tid, GetCurrentCommandId(true), GetActiveSnapshot(),
+							   InvalidSnapshot, true, &failure, false))
+	{
+		case TM_Ok:
+			return ROW_WRITTEN;
+		case TM_BeingModified:
+		case TM_Updated:
+			return catch_up(leaf, true);
 		default:
 			return ROW_GONE;
 	}

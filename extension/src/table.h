@@ -41,6 +41,12 @@ enum EventColumn
 	EVENT_ATTEMPT, EVENT_SHARD, EVENT_KIND, EVENT_DATA
 };
 
+enum ReceiptColumn
+{
+	RECEIPT_SHARD, RECEIPT_AGENT_ID, RECEIPT_RECEIPT_NO, RECEIPT_OPEN, RECEIPT_DEADLINE,
+	RECEIPT_RUN_IDS, RECEIPT_STEP_NOS, RECEIPT_TOKENS
+};
+
 typedef struct TableKind
 {
 	const char *name;
@@ -51,8 +57,9 @@ typedef struct TableKind
 extern const TableKind StepTable;
 extern const TableKind RunTable;
 extern const TableKind EventTable;
+extern const TableKind ReceiptTable;
 
-/* One partition, with its indexes, open for the time of a call. */
+/* One partition, or a table that has none, with its indexes, open for the time of a call. */
 typedef struct Leaf
 {
 	struct Leaf *next;
@@ -132,5 +139,8 @@ extern void millrace_leaf_index(Leaf *leaf, TupleTableSlot *row);
  * judges the row found anew, and may copy, change and write again.
  */
 extern RowOutcome millrace_leaf_update(Leaf *leaf, bool wait);
+
+/* Deletes the row that was found, waiting for who holds it; the outcome as of an update. */
+extern RowOutcome millrace_leaf_delete(Leaf *leaf);
 
 #endif							/* MILLRACE_TABLE_H */

@@ -12,6 +12,7 @@
 
 #include "definition_cache.h"
 #include "event_log.h"
+#include "fmgr.h"
 #include "table.h"
 #include "utils/timestamp.h"
 
@@ -51,11 +52,11 @@ extern TimestampTz millrace_call_now(const Call *call);
 extern void millrace_call_tell(Call *call, enum EventKind kind, int64 run_id, int32 step_no, int32 agent_id,
 							   int32 attempt, TimestampTz at);
 
-/* Whether a run belongs to the shard that the call names. */
+/* Whether a run belongs to the shard that a call names. */
 static inline bool
-is_of_shard(const Call *call, int64 run_id)
+is_of_shard(int16 shard, int64 run_id)
 {
-	return (run_id & 255) == call->shard;
+	return (run_id & 255) == shard;
 }
 
 /* A step's priority is added to its run's. */
@@ -126,6 +127,49 @@ typedef struct Ended
 	int64		run_id;
 	int32		closing;
 } Ended;
+
+/* A completion, as it is reported. */
+typedef struct Completion
+{
+	int64		run_id;
+	int32		step_no;
+	int32		token;
+	int			place;			/* in the report, from 1 */
+	bool		has_elapsed;
+	float4		elapsed;
+} Completion;
+
+/* What the completions of a call add up to. */
+typedef struct Outcome
+{
+	int			applied_count;
+	int32	   *applied;		/* places */
+	int			receipt_count;
+	int64	   *receipts;		/* each once, ascending */
+	int32	   *settled;		/* how many steps of each */
+
+	/* what is left to SQL: dependents, and the runs to close after them */
+	HitList		hits;
+	int			ended_count;
+	Ended	   *ended;
+
+	int			started_count;
+	Started    *started;		/* handed over */
+	int			ready_count;
+	Hit		   *ready;			/* for the sink */
+} Outcome;
+
+/*
+ * work_complete.c. Read from arrays of runs, steps and tokens, which follow one
+ * another, and of seconds: in lock order. Elements with a null, or of another
+ * shard, name no step.
+ */
+extern Completion *millrace_completions_read(FunctionCallInfo fcinfo, int runs_place, int elapsed_place, int16 shard, int *count);
+extern void millrace_complete(Call *call, const Completion *completions, int count, Receiver *receiver, Outcome *outcome);
+
+/* work_start.c: hands candidates of the sink to an agent; what another call holds is left. */
+extern void millrace_start(Call *call, int32 agent_id, int64 receipt_no, Started *steps, int count,
+						   int *started_count, Started *held, int *held_count);
 
 /*
  * work_settle.c: decides the dependents of completed steps. What is left in

@@ -29,6 +29,9 @@ typedef struct Answer
 
 extern void millrace_answer_add(Answer *answer, int count, Datum array);
 
+/* Eight arrays: places of what was applied; what is left to SQL; receipts and how many of their steps were settled. */
+extern void millrace_answer_left(Answer *answer, const Outcome *outcome);
+
 /* Six arrays: runs, steps, tokens, attempts, versions, traces (of nulls where there is none). */
 extern void millrace_answer_started(Answer *answer, const Started *started, int count);
 

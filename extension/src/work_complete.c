@@ -18,28 +18,6 @@
 
 PG_FUNCTION_INFO_V1(millrace_work_complete);
 
-/* A completion, as it is reported. */
-typedef struct Completion
-{
-	int64		run_id;
-	int32		step_no;
-	int32		token;
-	int			place;			/* in the report, from 1 */
-	bool		has_elapsed;
-	float4		elapsed;
-} Completion;
-
-/* What the completions of a call add up to. */
-typedef struct Outcome
-{
-	int			applied_count;
-	int32	   *applied;
-	int64	   *receipts;		/* of each applied one */
-	int			ended_count;
-	Ended	   *ended;
-	HitList		hits;
-} Outcome;
-
 static int
 compare_completions(const void *left, const void *right)
 {
@@ -53,25 +31,24 @@ compare_completions(const void *left, const void *right)
 	return a->place - b->place;
 }
 
-/* In lock order. Elements with a null, or of another shard, name no step. */
-static Completion *
-read_completions(FunctionCallInfo fcinfo, const Call *call, int *count)
+Completion *
+millrace_completions_read(FunctionCallInfo fcinfo, int runs_place, int elapsed_place, int16 shard, int *count)
 {
-	int			length = ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(2)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(2)));
+	int			length = ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(runs_place)), ARR_DIMS(PG_GETARG_ARRAYTYPE_P(runs_place)));
 	bool	   *no_run;
 	bool	   *no_step;
 	bool	   *no_token;
 	bool	   *no_elapsed;
-	Datum	   *runs = millrace_arguments_nullable(fcinfo, 2, INT8OID, length, &no_run);
-	Datum	   *steps = millrace_arguments_nullable(fcinfo, 3, INT4OID, length, &no_step);
-	Datum	   *tokens = millrace_arguments_nullable(fcinfo, 4, INT4OID, length, &no_token);
-	Datum	   *elapsed = millrace_arguments_nullable(fcinfo, 5, FLOAT8OID, length, &no_elapsed);
+	Datum	   *runs = millrace_arguments_nullable(fcinfo, runs_place, INT8OID, length, &no_run);
+	Datum	   *steps = millrace_arguments_nullable(fcinfo, runs_place + 1, INT4OID, length, &no_step);
+	Datum	   *tokens = millrace_arguments_nullable(fcinfo, runs_place + 2, INT4OID, length, &no_token);
+	Datum	   *elapsed = millrace_arguments_nullable(fcinfo, elapsed_place, FLOAT8OID, length, &no_elapsed);
 	Completion *completions = palloc(sizeof(Completion) * Max(length, 1));
 
 	*count = 0;
 	for (int i = 0; i < length; i++)
 	{
-		if (no_run[i] || no_step[i] || no_token[i] || !is_of_shard(call, DatumGetInt64(runs[i])))
+		if (no_run[i] || no_step[i] || no_token[i] || !is_of_shard(shard, DatumGetInt64(runs[i])))
 			continue;
 		completions[(*count)++] = (Completion) {
 			.run_id = DatumGetInt64(runs[i]),
@@ -182,24 +159,65 @@ compare_bigints(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
+/* Each receipt once, ascending, with how many of its steps were settled. */
 static void
-answer_receipts(Answer *answer, Outcome *outcome)
+fold_receipts(Outcome *outcome)
 {
 	int			kept = -1;
-	int32	   *n = palloc(sizeof(int32) * Max(outcome->applied_count, 1));
 
+	outcome->settled = palloc(sizeof(int32) * Max(outcome->applied_count, 1));
 	qsort(outcome->receipts, outcome->applied_count, sizeof(int64), compare_bigints);
 	for (int i = 0; i < outcome->applied_count; i++)
 	{
 		if (kept < 0 || outcome->receipts[kept] != outcome->receipts[i])
 		{
 			outcome->receipts[++kept] = outcome->receipts[i];
-			n[kept] = 0;
+			outcome->settled[kept] = 0;
 		}
-		n[kept]++;
+		outcome->settled[kept]++;
 	}
-	millrace_answer_add(answer, kept + 1, millrace_arguments_bigint_array(outcome->receipts, kept + 1));
-	millrace_answer_add(answer, kept + 1, millrace_arguments_int_array(n, kept + 1));
+	outcome->receipt_count = kept + 1;
+}
+
+void
+millrace_complete(Call *call, const Completion *completions, int count, Receiver *receiver, Outcome *outcome)
+{
+	memset(outcome, 0, sizeof(Outcome));
+	outcome->applied = palloc(sizeof(int32) * Max(count, 1));
+	outcome->receipts = palloc(sizeof(int64) * Max(count, 1));
+	outcome->ended = palloc(sizeof(Ended) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		complete_step(call, &completions[i], receiver->agent_id, outcome);
+	}
+	MILLRACE_FAULT("completed");
+
+	outcome->started = palloc(sizeof(Started) * Max(outcome->hits.count, 1));
+	outcome->ready = palloc(sizeof(Hit) * Max(outcome->hits.count, 1));
+	millrace_settle(call, &outcome->hits, receiver, outcome->started, &outcome->started_count,
+					outcome->ready, &outcome->ready_count);
+	if (outcome->hits.count == 0)
+	{
+		/* runs come last in the lock order */
+		millrace_call_look(call);
+		millrace_close_runs(call, outcome->ended, outcome->ended_count);
+		outcome->ended_count = 0;
+	}
+	fold_receipts(outcome);
+}
+
+void
+millrace_answer_left(Answer *answer, const Outcome *outcome)
+{
+	GATHER(answer, outcome->applied_count, int32, millrace_arguments_int_array, outcome->applied[i]);
+	GATHER(answer, outcome->hits.count, int64, millrace_arguments_bigint_array, outcome->hits.hits[i].run_id);
+	GATHER(answer, outcome->hits.count, int32, millrace_arguments_int_array, outcome->hits.hits[i].def_no);
+	GATHER(answer, outcome->hits.count, int32, millrace_arguments_int_array, outcome->hits.hits[i].n);
+	GATHER(answer, outcome->ended_count, int64, millrace_arguments_bigint_array, outcome->ended[i].run_id);
+	GATHER(answer, outcome->ended_count, int32, millrace_arguments_int_array, outcome->ended[i].closing);
+	GATHER(answer, outcome->receipt_count, int64, millrace_arguments_bigint_array, outcome->receipts[i]);
+	GATHER(answer, outcome->receipt_count, int32, millrace_arguments_int_array, outcome->settled[i]);
 }
 
 /*
@@ -211,48 +229,19 @@ millrace_work_complete(PG_FUNCTION_ARGS)
 {
 	Call		call;
 	Receiver	receiver = read_receiver(fcinfo);
-	Outcome		outcome = {0};
+	Outcome		outcome;
 	Answer		answer = {0};
 	Completion *completions;
-	Started    *started;
-	Hit		   *ready;
 	int			count;
-	int			started_count;
-	int			ready_count;
 
+	completions = millrace_completions_read(fcinfo, 2, 5, PG_GETARG_INT16(0), &count);
 	millrace_call_begin(&call, PG_GETARG_INT16(0), !PG_ARGISNULL(11), PG_ARGISNULL(11) ? 0 : PG_GETARG_TIMESTAMPTZ(11));
-	completions = read_completions(fcinfo, &call, &count);
-	outcome.applied = palloc(sizeof(int32) * Max(count, 1));
-	outcome.receipts = palloc(sizeof(int64) * Max(count, 1));
-	outcome.ended = palloc(sizeof(Ended) * Max(count, 1));
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		complete_step(&call, &completions[i], receiver.agent_id, &outcome);
-	}
-	MILLRACE_FAULT("completed");
-
-	started = palloc(sizeof(Started) * Max(outcome.hits.count, 1));
-	ready = palloc(sizeof(Hit) * Max(outcome.hits.count, 1));
-	millrace_settle(&call, &outcome.hits, &receiver, started, &started_count, ready, &ready_count);
-	if (outcome.hits.count == 0)
-	{
-		/* runs come last in the lock order */
-		millrace_call_look(&call);
-		millrace_close_runs(&call, outcome.ended, outcome.ended_count);
-		outcome.ended_count = 0;
-	}
+	millrace_complete(&call, completions, count, &receiver, &outcome);
 	millrace_call_end(&call);
 	MILLRACE_FAULT("handed_over");
 
-	millrace_answer_add(&answer, outcome.applied_count, millrace_arguments_int_array(outcome.applied, outcome.applied_count));
-	GATHER(&answer, outcome.hits.count, int64, millrace_arguments_bigint_array, outcome.hits.hits[i].run_id);
-	GATHER(&answer, outcome.hits.count, int32, millrace_arguments_int_array, outcome.hits.hits[i].def_no);
-	GATHER(&answer, outcome.hits.count, int32, millrace_arguments_int_array, outcome.hits.hits[i].n);
-	GATHER(&answer, outcome.ended_count, int64, millrace_arguments_bigint_array, outcome.ended[i].run_id);
-	GATHER(&answer, outcome.ended_count, int32, millrace_arguments_int_array, outcome.ended[i].closing);
-	answer_receipts(&answer, &outcome);
-	millrace_answer_started(&answer, started, started_count);
-	millrace_answer_ready(&answer, ready, ready_count);
+	millrace_answer_left(&answer, &outcome);
+	millrace_answer_started(&answer, outcome.started, outcome.started_count);
+	millrace_answer_ready(&answer, outcome.ready, outcome.ready_count);
 	return millrace_answer_row(&answer, fcinfo);
 }

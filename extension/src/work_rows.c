@@ -71,6 +71,8 @@ read_arrays(FunctionCallInfo fcinfo, int first, int column_count)
 	static const char *const names[4] = {"step_nos", "tokens", "attempts", "versions"};
 	StepArrays	arrays = {0};
 
+	if (PG_ARGISNULL(first))
+		return arrays;
 	arrays.run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(first), "run_ids", &arrays.count);
 	for (int i = 0; i < column_count; i++)
 	{

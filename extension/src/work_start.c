@@ -68,49 +68,59 @@ start_step(Call *call, Started *step, int32 agent_id, int64 receipt_no)
 	return outcome;
 }
 
-/* work_start(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos, frozen) */
-Datum
-millrace_work_start(PG_FUNCTION_ARGS)
+/* What was started stays at the front of `steps`. */
+void
+millrace_start(Call *call, int32 agent_id, int64 receipt_no, Started *steps, int count,
+			   int *started_count, Started *held, int *held_count)
 {
-	Call		call;
-	Answer		answer = {0};
-	int32		agent_id = PG_GETARG_INT32(1);
-	int64		receipt_no = PG_GETARG_INT64(2);
-	int			count;
-	int			step_count;
-	const int64 *run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(3), "run_ids", &count);
-	const int32 *step_nos = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(4), "step_nos", &step_count);
-	Started    *started = palloc(sizeof(Started) * Max(count, 1));
-	Started    *held = palloc(sizeof(Started) * Max(count, 1));
-	int			started_count = 0;
-	int			held_count = 0;
 	int			stale_count = 0;
 
-	millrace_arguments_require_same_length("run_ids", count, "step_nos", step_count);
-	millrace_call_begin(&call, PG_GETARG_INT16(0), !PG_ARGISNULL(5), PG_ARGISNULL(5) ? 0 : PG_GETARG_TIMESTAMPTZ(5));
+	*started_count = *held_count = 0;
 	for (int i = 0; i < count; i++)
 	{
-		Started		step = {.run_id = run_ids[i], .step_no = step_nos[i]};
+		Started		step = steps[i];
 
 		CHECK_FOR_INTERRUPTS();
-		switch (is_of_shard(&call, step.run_id) ? start_step(&call, &step, agent_id, receipt_no) : ROW_GONE)
+		switch (is_of_shard(call->shard, step.run_id) ? start_step(call, &step, agent_id, receipt_no) : ROW_GONE)
 		{
 			case ROW_WRITTEN:
-				started[started_count++] = step;
+				steps[(*started_count)++] = step;
 				break;
 			case ROW_HELD:
-				held[held_count++] = step;
+				held[(*held_count)++] = step;
 				break;
 			default:
 				stale_count++;
 				break;
 		}
 	}
-	millrace_call_end(&call);
 	millrace_dispatcher_note_stale_steps(stale_count);
+}
+
+/* work_start(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos, frozen) */
+Datum
+millrace_work_start(PG_FUNCTION_ARGS)
+{
+	Call		call;
+	Answer		answer = {0};
+	int			count;
+	int			step_count;
+	const int64 *run_ids = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(3), "run_ids", &count);
+	const int32 *step_nos = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(4), "step_nos", &step_count);
+	Started    *steps = palloc(sizeof(Started) * Max(count, 1));
+	Started    *held = palloc(sizeof(Started) * Max(count, 1));
+	int			started_count;
+	int			held_count;
+
+	millrace_arguments_require_same_length("run_ids", count, "step_nos", step_count);
+	for (int i = 0; i < count; i++)
+		steps[i] = (Started) {.run_id = run_ids[i], .step_no = step_nos[i]};
+	millrace_call_begin(&call, PG_GETARG_INT16(0), !PG_ARGISNULL(5), PG_ARGISNULL(5) ? 0 : PG_GETARG_TIMESTAMPTZ(5));
+	millrace_start(&call, PG_GETARG_INT32(1), PG_GETARG_INT64(2), steps, count, &started_count, held, &held_count);
+	millrace_call_end(&call);
 	MILLRACE_FAULT("started");
 
-	millrace_answer_started(&answer, started, started_count);
+	millrace_answer_started(&answer, steps, started_count);
 	GATHER(&answer, held_count, int64, millrace_arguments_bigint_array, held[i].run_id);
 	GATHER(&answer, held_count, int32, millrace_arguments_int_array, held[i].step_no);
 	return millrace_answer_row(&answer, fcinfo);

@@ -1,4 +1,5 @@
--- Purpose: a claim: the contract of docs/sql-reference.md on top of logic/start.sql.
+-- Purpose: a claim: the contract of docs/sql-reference.md on top of work_claim (logic/work.sql), and of logic/start.sql where
+-- that does not do: on the plain tier, for an agent that comes back, for steps that only the tables know of.
 
 CREATE OR REPLACE FUNCTION millrace.claim(agent_id integer, max_steps integer DEFAULT 1, capacity jsonb DEFAULT NULL, max_bytes integer DEFAULT 8388608)
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
@@ -6,24 +7,30 @@ RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, w
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    did     record := millrace_internal.work_claim(0::smallint, claim.agent_id, claim.max_steps, claim.capacity, claim.max_bytes);
     agent   millrace_internal.agent;
     free    record;
-    receipt bigint;
     started record;
 BEGIN
-    PERFORM millrace_internal.require_read_committed();
-    agent := millrace_internal.agent_get(claim.agent_id);
-    PERFORM millrace_internal.agent_revive(agent);
-    free := millrace_internal.agent_capacity(agent, claim.capacity, claim.max_steps);
-    receipt := nextval('millrace_internal.receipt_no_seq');
-    started := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids, free.rooms, claim.max_steps);
-    IF millrace_internal.hands_out_plainly(0::smallint, agent.agent_id, receipt, started.run_ids, started.step_nos, started.tokens,
-                                           started.versions, claim.max_bytes) THEN
-        RETURN QUERY SELECT * FROM millrace_internal.work_rows(started.run_ids, started.step_nos, started.tokens, started.attempts,
-                                                               started.versions, started.traces);
+    IF did.run_ids IS NULL AND NOT did.looked THEN
+        PERFORM millrace_internal.require_read_committed();
+        agent := millrace_internal.agent_get(claim.agent_id);
+        PERFORM millrace_internal.agent_revive(agent);
+        free := millrace_internal.agent_capacity(agent, claim.capacity, claim.max_steps);
+        did.receipt_no := nextval('millrace_internal.receipt_no_seq');
+        started := millrace_internal.start_from_sink(0::smallint, agent.agent_id, did.receipt_no, agent.queues, free.handler_ids, free.rooms, claim.max_steps);
+        did.run_ids := started.run_ids; did.step_nos := started.step_nos; did.tokens := started.tokens;
+        did.attempts := started.attempts; did.versions := started.versions; did.traces := started.traces;
+        did.plainly := false;
+    END IF;
+    IF did.run_ids IS NULL THEN
+        RETURN;
+    ELSIF did.plainly OR millrace_internal.hands_out_plainly(0::smallint, claim.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens,
+                                                             did.versions, claim.max_bytes) THEN
+        RETURN QUERY SELECT * FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces);
     ELSE
-        RETURN QUERY SELECT * FROM millrace_internal.hand_out(0::smallint, agent.agent_id, receipt, started.run_ids, started.step_nos,
-                                                              started.tokens, started.attempts, claim.max_bytes);
+        RETURN QUERY SELECT * FROM millrace_internal.hand_out(0::smallint, claim.agent_id, did.receipt_no, did.run_ids, did.step_nos,
+                                                              did.tokens, did.attempts, claim.max_bytes);
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace.claim(integer, integer, jsonb, integer) IS

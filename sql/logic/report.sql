@@ -15,7 +15,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     own           record;
     next          record;
-    settled       boolean := false;
     ended_runs    bigint[];
     ended_closing integer[];
     ended_failed  integer[];
@@ -32,22 +31,27 @@ BEGIN
                                                 own.ready_priorities, own.ready_tenants, own.ready_ranks);
         END IF;
         IF own.left_runs IS NOT NULL THEN
-            next := millrace_internal.settle(in_shard, own.left_runs, own.left_defs, own.left_n, array_fill(0, ARRAY[cardinality(own.left_runs)]),
-                                             in_agent_id, in_receipt_no, in_queues, in_handlers,
-                                             millrace_internal.rooms_left(in_shard, in_handlers, rooms, started_runs, started_steps),
-                                             max_start - coalesce(cardinality(started_runs), 0));
-            settled := true;
+            next := millrace_internal.settle_left(in_shard, in_agent_id, own.left_runs, own.left_defs, own.left_n, own.ended_runs, own.ended_closing,
+                                                  in_receipt_no, in_queues, in_handlers,
+                                                  millrace_internal.rooms_left(in_shard, in_handlers, rooms, started_runs, started_steps),
+                                                  max_start - coalesce(cardinality(started_runs), 0));
+            started_runs := started_runs || next.started_runs; started_steps := started_steps || next.started_steps;
+            started_tokens := started_tokens || next.tokens; started_attempts := started_attempts || next.attempts;
         END IF;
-        ended_failed := array_fill(0, ARRAY[coalesce(cardinality(own.ended_runs), 0)]);
     ELSE
         IF codes && '{2, 3, 4, 6}' THEN
             PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes);
         END IF;
         own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed);
+        ended_runs := own.ended_runs; ended_closing := own.ended_closing; ended_failed := own.ended_failed;
         IF own.hit_runs IS NOT NULL THEN
             next := millrace_internal.settle(in_shard, own.hit_runs, own.hit_defs, own.hit_n, own.hit_bad,
                                              in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
-            settled := true;
+            started_runs := next.started_runs; started_steps := next.started_steps;
+            started_tokens := next.tokens; started_attempts := next.attempts;
+            ended_failed := ended_failed || array_fill(0, ARRAY[coalesce(cardinality(next.ended_runs), 0)]);
+            ended_runs := ended_runs || next.ended_runs; ended_closing := ended_closing || next.ended_closing;
+            moot_runs := next.moot_runs;
         END IF;
         IF own.ready_runs IS NOT NULL THEN
             PERFORM millrace_internal.make_ready(in_shard, own.ready_runs, own.ready_steps);
@@ -55,19 +59,10 @@ BEGIN
         IF own.waiting_runs IS NOT NULL THEN
             PERFORM millrace_internal.timers_set(in_shard, own.waiting_runs, own.waiting_steps, own.waiting_tokens, own.waiting_due);
         END IF;
-        ended_failed := own.ended_failed;
     END IF;
     applied := own.applied;
     IF applied IS NULL THEN
         RETURN;
-    END IF;
-    ended_runs := own.ended_runs; ended_closing := own.ended_closing;
-    IF settled THEN
-        started_runs := started_runs || next.started_runs; started_steps := started_steps || next.started_steps;
-        started_tokens := started_tokens || next.tokens; started_attempts := started_attempts || next.attempts;
-        ended_failed := ended_failed || array_fill(0, ARRAY[coalesce(cardinality(next.ended_runs), 0)]);
-        ended_runs := ended_runs || next.ended_runs; ended_closing := ended_closing || next.ended_closing;
-        moot_runs := next.moot_runs;
     END IF;
     IF outputs IS NOT NULL THEN
         INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
@@ -79,12 +74,38 @@ BEGIN
         PERFORM millrace_internal.close_runs(in_shard, ended_runs, ended_closing, ended_failed);
     END IF;
     IF moot_runs IS NOT NULL THEN
-        PERFORM millrace_internal.run_recount(in_shard, u.run_id) FROM (SELECT DISTINCT run_id FROM unnest(moot_runs) run_id ORDER BY 1) u;
+        PERFORM millrace_internal.runs_recount(in_shard, moot_runs);
     END IF;
     PERFORM millrace_internal.receipts_settle(in_shard, in_agent_id, own.settled_receipts, own.settled_n);
 END $$;
 COMMENT ON FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer) IS
 'Outcomes of running steps, with everything that follows from them.';
+
+-- Dependents of completions that work_complete could not decide, and the ends of runs, which come after them.
+-- Arguments: left_* and ended_* as work_complete answers them; the rest as in millrace_internal.decide
+-- Returns:   what was handed over
+-- Locks and tables changed: as settle, then as close_runs.
+CREATE OR REPLACE FUNCTION millrace_internal.settle_left(
+    in_shard smallint, in_agent_id integer, left_runs bigint[], left_defs integer[], left_n integer[], ended_runs bigint[], ended_closing integer[],
+    in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_start integer,
+    OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    next record;
+BEGIN
+    next := millrace_internal.settle(in_shard, left_runs, left_defs, left_n, array_fill(0, ARRAY[cardinality(left_runs)]),
+                                     in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
+    started_runs := next.started_runs; started_steps := next.started_steps; tokens := next.tokens; attempts := next.attempts;
+    ended_runs := ended_runs || next.ended_runs; ended_closing := ended_closing || next.ended_closing;
+    IF ended_runs IS NOT NULL THEN
+        PERFORM millrace_internal.close_runs(in_shard, ended_runs, ended_closing, array_fill(0, ARRAY[cardinality(ended_runs)]));
+    END IF;
+    IF next.moot_runs IS NOT NULL THEN
+        PERFORM millrace_internal.runs_recount(in_shard, next.moot_runs);
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.settle_left(smallint, integer, bigint[], integer[], integer[], bigint[], integer[], bigint, integer[], integer[], integer[], integer) IS
+'Decides what a report of completions has left, and ends its runs.';
 
 -- Steps that have been set to ready and whose rows this call holds: into the sink, or parked if their run is paused.
 CREATE OR REPLACE FUNCTION millrace_internal.make_ready(in_shard smallint, run_ids bigint[], step_nos integer[])
@@ -256,74 +277,87 @@ RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no inte
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    agent    millrace_internal.agent;
     n        integer := coalesce(cardinality(report.run_ids), 0);
+    did      record := millrace_internal.work_report(0::smallint, report.agent_id, report.run_ids, report.step_nos, report.tokens, report.outcomes,
+                                                     report.outputs, report.errors, report.elapsed, report.max_steps, report.capacity, report.max_bytes);
+    agent    millrace_internal.agent;
     free     record;
-    receipt  bigint;
     checked  record;
-    handed_runs bigint[];
-    handed_steps integer[];
-    handed_tokens integer[];
-    handed_attempts integer[];
-    handed_versions integer[];  -- of those that were started in C
-    handed_traces text[];
-    done     record;
+    problems text[];    -- why rows are rejected
+    rest     record;    -- what is decided in SQL
     more     record;
-    applied  integer[];
-    plainly  boolean;
 BEGIN
-    PERFORM millrace_internal.require_read_committed();
-    agent := millrace_internal.agent_get(report.agent_id);
-    PERFORM millrace_internal.agent_revive(agent);
-    free := millrace_internal.agent_capacity(agent, report.capacity, report.max_steps);
-    PERFORM millrace_internal.report_check(n, report.step_nos, report.tokens, report.outcomes, report.outputs, report.errors, report.elapsed);
-    receipt := nextval('millrace_internal.receipt_no_seq');
-
-    IF 1e9 < ANY (report.elapsed) OR 0 > ANY (report.elapsed) OR octet_length(array_to_string(report.errors, '')) > 10000 THEN
-        -- a time that nobody can have measured counts as none; a long error is cut
-        SELECT array_agg(CASE WHEN u.elapsed BETWEEN 0 AND 1e9 THEN u.elapsed END ORDER BY u.ord), array_agg(left(u.error, 10000) ORDER BY u.ord)
-        INTO report.elapsed, report.errors
-        FROM unnest(report.elapsed, report.errors) WITH ORDINALITY u (elapsed, error, ord);
-    END IF;
-    IF n > 0 THEN
-        checked := millrace_internal.report_codes(report.outcomes, report.outputs);
-        done := millrace_internal.decide(0::smallint, agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.codes,
-                                         checked.parsed, report.errors, report.elapsed,
-                                         receipt, agent.queues, free.handler_ids, free.rooms, report.max_steps);
-        applied := done.applied;
-        handed_runs := done.started_runs; handed_steps := done.started_steps;
-        handed_tokens := done.started_tokens; handed_attempts := done.started_attempts;
-        handed_versions := done.started_versions; handed_traces := done.started_traces;
-    END IF;
-    more := millrace_internal.start_from_sink(0::smallint, agent.agent_id, receipt, agent.queues, free.handler_ids,
-        millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, handed_runs, handed_steps),
-        report.max_steps - coalesce(cardinality(handed_runs), 0));
-    handed_runs := handed_runs || more.run_ids; handed_steps := handed_steps || more.step_nos;
-    handed_tokens := handed_tokens || more.tokens; handed_attempts := handed_attempts || more.attempts;
-    handed_versions := handed_versions || more.versions; handed_traces := handed_traces || more.traces;
-
-    plainly := millrace_internal.hands_out_plainly(0::smallint, agent.agent_id, receipt, handed_runs, handed_steps, handed_tokens,
-                                                   handed_versions, report.max_bytes);
-    IF plainly AND n > 0 AND cardinality(applied) = n THEN
+    IF did.plainly AND cardinality(did.applied) = n THEN
         RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
-            handed_runs, handed_steps, handed_tokens, handed_attempts, handed_versions, handed_traces);
+            did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces);
         RETURN;
     END IF;
-    IF n > 0 AND cardinality(applied) = n THEN
+    IF NOT did.looked THEN
+        PERFORM millrace_internal.require_read_committed();
+        agent := millrace_internal.agent_get(report.agent_id);
+        PERFORM millrace_internal.agent_revive(agent);
+        free := millrace_internal.agent_capacity(agent, report.capacity, report.max_steps);
+        IF did.left_runs IS NOT NULL THEN
+            rest := millrace_internal.settle_left(0::smallint, agent.agent_id, did.left_runs, did.left_defs, did.left_n, did.ended_runs, did.ended_closing,
+                                                  did.receipt_no, agent.queues, free.handler_ids,
+                                                  millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, did.run_ids, did.step_nos),
+                                                  report.max_steps - coalesce(cardinality(did.run_ids), 0));
+            PERFORM millrace_internal.receipts_settle(0::smallint, agent.agent_id, did.settled_receipts, did.settled_n);
+            did.run_ids := did.run_ids || rest.started_runs; did.step_nos := did.step_nos || rest.started_steps;
+            did.tokens := did.tokens || rest.tokens; did.attempts := did.attempts || rest.attempts;
+        ELSIF did.receipt_no IS NULL THEN
+            did.receipt_no := nextval('millrace_internal.receipt_no_seq');
+            PERFORM millrace_internal.report_check(n, report.step_nos, report.tokens, report.outcomes, report.outputs, report.errors, report.elapsed);
+            IF 1e9 < ANY (report.elapsed) OR 0 > ANY (report.elapsed) OR octet_length(array_to_string(report.errors, '')) > 10000 THEN
+                -- a time that nobody can have measured counts as none; a long error is cut
+                SELECT array_agg(CASE WHEN u.elapsed BETWEEN 0 AND 1e9 THEN u.elapsed END ORDER BY u.ord), array_agg(left(u.error, 10000) ORDER BY u.ord)
+                INTO report.elapsed, report.errors
+                FROM unnest(report.elapsed, report.errors) WITH ORDINALITY u (elapsed, error, ord);
+            END IF;
+            IF n > 0 THEN
+                checked := millrace_internal.report_codes(report.outcomes, report.outputs);
+                problems := checked.problems;
+                rest := millrace_internal.decide(0::smallint, agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.codes,
+                                                 checked.parsed, report.errors, report.elapsed,
+                                                 did.receipt_no, agent.queues, free.handler_ids, free.rooms, report.max_steps);
+                did.applied := rest.applied;
+                did.run_ids := rest.started_runs; did.step_nos := rest.started_steps;
+                did.tokens := rest.started_tokens; did.attempts := rest.started_attempts;
+                did.versions := rest.started_versions; did.traces := rest.started_traces;
+            END IF;
+        END IF;
+        more := millrace_internal.start_from_sink(0::smallint, agent.agent_id, did.receipt_no, agent.queues, free.handler_ids,
+            millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, did.run_ids, did.step_nos),
+            report.max_steps - coalesce(cardinality(did.run_ids), 0));
+        did.run_ids := did.run_ids || more.run_ids; did.step_nos := did.step_nos || more.step_nos;
+        did.tokens := did.tokens || more.tokens; did.attempts := did.attempts || more.attempts;
+        did.versions := did.versions || more.versions; did.traces := did.traces || more.traces;
+    END IF;
+
+    IF NOT did.plainly THEN
+        did.plainly := millrace_internal.hands_out_plainly(0::smallint, report.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens,
+                                                           did.versions, report.max_bytes);
+    END IF;
+    IF did.plainly AND n > 0 AND cardinality(did.applied) = n THEN
+        RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
+            did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces);
+        RETURN;
+    END IF;
+    IF n > 0 AND cardinality(did.applied) = n THEN
         RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
             '{}', '{}', '{}', '{}', '{}', '{}');
     ELSIF n > 0 THEN
         RETURN QUERY
         SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
                NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text
-        FROM millrace_internal.report_answers(report.run_ids, report.step_nos, report.tokens, checked.problems, applied) a;
+        FROM millrace_internal.report_answers(report.run_ids, report.step_nos, report.tokens, problems, did.applied) a;
     END IF;
-    IF plainly THEN
+    IF did.plainly THEN
         RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
-        FROM millrace_internal.work_rows(handed_runs, handed_steps, handed_tokens, handed_attempts, handed_versions, handed_traces) w;
+        FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces) w;
     ELSE
         RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
-        FROM millrace_internal.hand_out(0::smallint, agent.agent_id, receipt, handed_runs, handed_steps, handed_tokens, handed_attempts, report.max_bytes) w;
+        FROM millrace_internal.hand_out(0::smallint, report.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens, did.attempts, report.max_bytes) w;
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS

@@ -121,3 +121,11 @@ BEGIN
     WHERE n.run_id = in_run_id AND n.shard = in_shard;
 END $$;
 COMMENT ON FUNCTION millrace_internal.run_recount(smallint, bigint) IS 'Counts the ends that a reopened run waits for, and ends it if there are none.';
+
+-- Locks: run rows, ascending.
+CREATE OR REPLACE FUNCTION millrace_internal.runs_recount(in_shard smallint, run_ids bigint[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM millrace_internal.run_recount(in_shard, u.run_id) FROM (SELECT DISTINCT run_id FROM unnest(run_ids) run_id ORDER BY 1) u;
+END $$;
+COMMENT ON FUNCTION millrace_internal.runs_recount(smallint, bigint[]) IS 'run_recount for several runs, each once.';
