@@ -10,8 +10,10 @@
 #include <limits.h>
 
 #include "fault.h"
+#include "fmgr.h"
 #include "guc.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 int			millrace_dispatcher_entries;
@@ -28,6 +30,8 @@ static int	runs_per_partition;
 static int	events_per_partition;
 static int	events_retention;
 static int	subscription_max_lag;
+
+PG_FUNCTION_INFO_V1(millrace_setting);
 
 /* The server refuses to define such settings after its start. */
 static void
@@ -132,4 +136,11 @@ millrace_guc_define(void)
 	define_engine_settings();
 	define_developer_settings();
 	MarkGUCPrefixReserved("millrace");
+}
+
+/* setting(name): as current_setting(), for a session that has not loaded the library yet, too: this call does. */
+Datum
+millrace_setting(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(GetConfigOptionByName(text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL, false)));
 }

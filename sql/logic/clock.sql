@@ -20,10 +20,5 @@ COMMENT ON FUNCTION millrace.set_clock(timestamptz) IS
 'For tests: stops the engine''s clock at this time; null lets it run again. Tables changed: frozen_clock.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.setting(name text)
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    -- the first call of a session loads the library, and with it the settings
-    PERFORM millrace_internal.dispatcher_attached();
-    RETURN current_setting(name);
-END $$;
+RETURNS text LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'millrace_setting';
 COMMENT ON FUNCTION millrace_internal.setting(text) IS 'The value of a setting millrace.*, also in a session that has not loaded the library yet.';

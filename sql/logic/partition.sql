@@ -22,9 +22,6 @@ RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next_id bigint;
 BEGIN
-    IF needed_id < (SELECT max(p.to_id) FROM millrace_internal.partition p WHERE p.parent = in_parent) THEN
-        RETURN;
-    END IF;
     PERFORM pg_advisory_xact_lock(hashtext('millrace_internal.partition'), hashtext(in_parent));
     SELECT coalesce(max(p.to_id), 0) INTO next_id FROM millrace_internal.partition p WHERE p.parent = in_parent;
     WHILE next_id <= needed_id LOOP
@@ -51,12 +48,18 @@ COMMENT ON FUNCTION millrace_internal.partitions_extend(text, bigint, bigint) IS
 CREATE OR REPLACE FUNCTION millrace_internal.partitions_ensure()
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    runs   bigint := 256 * millrace_internal.setting('millrace.runs_per_partition')::bigint;
-    events bigint := millrace_internal.setting('millrace.events_per_partition')::bigint;
-BEGIN
+    runs         bigint := 256 * millrace_internal.setting('millrace.runs_per_partition')::bigint;
+    events       bigint := millrace_internal.setting('millrace.events_per_partition')::bigint;
     -- half a partition ahead of the sequences
-    PERFORM millrace_internal.partitions_extend('run', (SELECT last_value FROM millrace_internal.run_seq) * 256 + runs / 2, runs);
-    PERFORM millrace_internal.partitions_extend('event', (SELECT last_value FROM millrace_internal.event_id_seq) + events / 2, events);
+    run_needed   bigint := (SELECT last_value FROM millrace_internal.run_seq) * 256 + runs / 2;
+    event_needed bigint := (SELECT last_value FROM millrace_internal.event_id_seq) + events / 2;
+BEGIN
+    IF NOT EXISTS (SELECT FROM millrace_internal.partition p WHERE p.parent = 'run' AND p.to_id > run_needed) THEN
+        PERFORM millrace_internal.partitions_extend('run', run_needed, runs);
+    END IF;
+    IF NOT EXISTS (SELECT FROM millrace_internal.partition p WHERE p.parent = 'event' AND p.to_id > event_needed) THEN
+        PERFORM millrace_internal.partitions_extend('event', event_needed, events);
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.partitions_ensure() IS
 'Keeps half a partition free ahead of the ids in use. Called by the keeper, by heartbeats, and where runs and agents begin.';
