@@ -87,8 +87,8 @@ copy_varlena(Datum value)
 static void
 keep(int32 version_id, HeapTuple row, TupleDesc columns)
 {
-	Datum		values[16];
-	bool		nulls[16];
+	Datum		values[18];
+	bool		nulls[18];
 	int32		key[2] = {version_id};
 	StepDefinition *definition;
 	bool		known;
@@ -118,6 +118,11 @@ keep(int32 version_id, HeapTuple row, TupleDesc columns)
 	definition->dependent_count = 0;
 	if (!nulls[14])
 		definition->dependents = copy_ints(values[14], &definition->dependent_count);
+	definition->declared = NULL;
+	definition->declared_count = 0;
+	if (!nulls[16])
+		definition->declared = copy_ints(values[16], &definition->declared_count);
+	definition->has_template = DatumGetBool(values[17]);
 	definition->settings = (Datum) 0;
 	definition->settings_bytes = 0;
 	if (!nulls[15])
@@ -143,7 +148,7 @@ load_block(int32 version_id, int32 def_no)
 		SPIPlanPtr	plan = SPI_prepare(
 			"SELECT d.def_no, d.handler_id, d.queue_id, d.needs_count, "
 			"d.rank, d.rule, d.priority, d.closing, "
-			"d.takes_input, d.timeout, d.delay, d.key, d.workflow, d.handler, d.dependents, d.settings "
+			"d.takes_input, d.timeout, d.delay, d.key, d.workflow, d.handler, d.dependents, d.settings, d.needs, d.input IS NOT NULL "
 			"FROM millrace_internal.step_definition d "
 			"WHERE d.version_id = $1 AND d.def_no BETWEEN $2 AND $2 + 63", lengthof(types), types);
 

@@ -16,11 +16,14 @@ typedef struct StepDefinition
 	int32		needs_count;
 	int32		dependent_count;
 	int32	   *dependents;
+	int32		declared_count;
+	int32	   *declared;		/* needs, as they were declared: whose outputs an input may name */
 	float4		rank;			/* of the definition: see rank_cache.h */
 	int16		rule;
 	int16		priority;
 	bool		closing;
 	bool		takes_input;
+	bool		has_template;	/* what it takes is written down; else it takes all */
 	bool		has_timeout;
 	bool		has_delay;
 	float8		timeout;

@@ -38,6 +38,16 @@ const TableKind EventTable = {
 	{"event_id", "run_id", "at", "xact_id", "step_no", "agent_id", "attempt", "shard", "kind", "data"}
 };
 
+const TableKind RunInputTable = {
+	"run_input", 3,
+	{"run_id", "shard", "input"}
+};
+
+const TableKind OutputTable = {
+	"output", 4,
+	{"run_id", "step_no", "shard", "output"}
+};
+
 const TableKind ReceiptTable = {
 	"receipt", 8,
 	{"shard", "agent_id", "receipt_no", "open", "deadline", "run_ids", "step_nos", "tokens"}

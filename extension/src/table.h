@@ -41,6 +41,16 @@ enum EventColumn
 	EVENT_ATTEMPT, EVENT_SHARD, EVENT_KIND, EVENT_DATA
 };
 
+enum RunInputColumn
+{
+	RUN_INPUT_RUN_ID, RUN_INPUT_SHARD, RUN_INPUT_INPUT
+};
+
+enum OutputColumn
+{
+	OUTPUT_RUN_ID, OUTPUT_STEP_NO, OUTPUT_SHARD, OUTPUT_OUTPUT
+};
+
 enum ReceiptColumn
 {
 	RECEIPT_SHARD, RECEIPT_AGENT_ID, RECEIPT_RECEIPT_NO, RECEIPT_OPEN, RECEIPT_DEADLINE,
@@ -57,6 +67,8 @@ typedef struct TableKind
 extern const TableKind StepTable;
 extern const TableKind RunTable;
 extern const TableKind EventTable;
+extern const TableKind RunInputTable;
+extern const TableKind OutputTable;
 extern const TableKind ReceiptTable;
 
 /* One partition, or a table that has none, with its indexes, open for the time of a call. */

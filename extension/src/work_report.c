@@ -18,10 +18,12 @@
 #include "dispatcher.h"
 #include "fault.h"
 #include "fmgr.h"
+#include "guc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "work_agent.h"
 #include "work_answer.h"
+#include "work_input.h"
 #include "work_receipt.h"
 
 PG_FUNCTION_INFO_V1(millrace_work_claim);
@@ -30,12 +32,16 @@ PG_FUNCTION_INFO_V1(millrace_work_report);
 /* As long as all candidates turn out stale, there may be more. */
 #define MAX_ROUNDS 1000
 
+/* More bytes than a document has as a text, but for such as nobody writes: then the text is a little larger than allowed. */
+#define MAX_TEXT_BYTES(document) (2 * (int64) VARSIZE(document))
+
 /* What a call hands out. */
 typedef struct HandOut
 {
 	int64		receipt_no;
 	int			count;
 	Started    *steps;
+	Jsonb	  **inputs;			/* by step; null: it takes none */
 	bool		looked;			/* an empty answer means that nothing is claimable */
 	bool		plainly;		/* the definitions say all that the agent must know; the receipt is written */
 } HandOut;
@@ -125,7 +131,38 @@ start_from_dispatcher(int16 shard, const AgentCall *agent, HandOut *handed)
 		put_back(held, held_count);
 }
 
-/* Writes the receipt, unless inputs, timeouts or the size of the answer are to be looked at. */
+/* The inputs of those that take one. False: one of them may be too large, by its text. */
+static bool
+read_inputs(int16 shard, HandOut *handed, int64 *bytes)
+{
+	Inputs		inputs;
+	bool		opened = false;
+	bool		fit = true;
+
+	handed->inputs = palloc0(sizeof(Jsonb *) * Max(handed->count, 1));
+	for (int i = 0; i < handed->count; i++)
+	{
+		const Started *step = &handed->steps[i];
+		const StepDefinition *definition = millrace_definition(step->version_id, step->step_no);
+
+		if (!definition->takes_input)
+			continue;
+		if (!opened)
+			millrace_inputs_open(&inputs, shard);
+		opened = true;
+		handed->inputs[i] = millrace_input(&inputs, step->run_id, definition);
+		fit &= MAX_TEXT_BYTES(handed->inputs[i]) <= millrace_max_output_bytes;
+		*bytes += MAX_TEXT_BYTES(handed->inputs[i]);
+	}
+	if (opened)
+		millrace_inputs_close(&inputs);
+	return fit;
+}
+
+/*
+ * Reads inputs and writes the receipt. Templates, timeouts, and an answer that
+ * comes near what is allowed, are for SQL to look at.
+ */
 static void
 hand_out_plainly(int16 shard, const AgentCall *agent, int32 max_bytes, HandOut *handed)
 {
@@ -138,13 +175,30 @@ hand_out_plainly(int16 shard, const AgentCall *agent, int32 max_bytes, HandOut *
 		const StepDefinition *definition = millrace_definition(handed->steps[i].version_id, handed->steps[i].step_no);
 
 		bytes += definition->settings_bytes;
-		if (definition->takes_input || definition->has_timeout)
+		if ((definition->takes_input && definition->has_template) || definition->has_timeout)
 			handed->plainly = false;
 	}
-	if (bytes > max_bytes)
-		handed->plainly = false;
+	if (handed->plainly)
+		handed->plainly = read_inputs(shard, handed, &bytes) && bytes <= max_bytes;
 	if (handed->plainly && handed->count > 0)
 		millrace_receipt_write(shard, agent->agent_id, handed->receipt_no, handed->steps, handed->count);
+}
+
+static void
+add_inputs(Answer *answer, const HandOut *handed)
+{
+	int			count = handed->plainly ? handed->count : 0;
+	Datum	   *inputs = palloc(sizeof(Datum) * Max(count, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(count, 1));
+	int			lower_bound = 1;
+
+	for (int i = 0; i < count; i++)
+	{
+		nulls[i] = handed->inputs[i] == NULL;
+		inputs[i] = PointerGetDatum(handed->inputs[i]);
+	}
+	millrace_answer_add(answer, count, PointerGetDatum(construct_md_array(inputs, nulls, 1, &count, &lower_bound,
+																		  JSONBOID, -1, false, TYPALIGN_INT)));
 }
 
 static void
@@ -154,6 +208,7 @@ answer_hand_out(Answer *answer, const HandOut *handed)
 	millrace_answer_add(answer, true, BoolGetDatum(handed->looked));
 	millrace_answer_add(answer, true, BoolGetDatum(handed->plainly));
 	millrace_answer_started(answer, handed->steps, handed->count);
+	add_inputs(answer, handed);
 }
 
 static Jsonb *

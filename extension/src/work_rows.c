@@ -1,6 +1,6 @@
 /*
  * work_rows.c
- *		What an agent reads of the steps it was given, where no step takes an input.
+ *		What an agent reads of the steps it was given, as far as definitions and their inputs say it.
  */
 #include "postgres.h"
 
@@ -95,6 +95,8 @@ put_started(FunctionCallInfo fcinfo, int first, int answer_columns)
 	StepArrays	steps = read_arrays(fcinfo, first, 4);
 	bool	   *no_trace;
 	Datum	   *traces = millrace_arguments_nullable(fcinfo, first + 5, TEXTOID, steps.count, &no_trace);
+	bool	   *no_input;
+	Datum	   *inputs = millrace_arguments_nullable(fcinfo, first + 6, JSONBOID, steps.count, &no_input);
 	Datum		values[15] = {answer_columns ? CStringGetTextDatum("started") : (Datum) 0};
 	bool		nulls[15] = {false, true, true};
 	Datum	   *value = values + answer_columns;
@@ -113,11 +115,12 @@ put_started(FunctionCallInfo fcinfo, int first, int answer_columns)
 		value[5] = definition->key;
 		value[6] = definition->handler;
 		value[7] = definition->settings;
+		value[8] = inputs[i];
 		value[9] = Float8GetDatum(definition->timeout);
 		value[11] = traces[i];
 		memset(null, false, sizeof(bool) * 12);
 		null[7] = definition->settings == (Datum) 0;
-		null[8] = true;
+		null[8] = no_input[i];
 		null[9] = !definition->has_timeout;
 		null[10] = true;
 		null[11] = no_trace[i];
@@ -125,7 +128,7 @@ put_started(FunctionCallInfo fcinfo, int first, int answer_columns)
 	}
 }
 
-/* work_rows(run_ids, step_nos, tokens, attempts, versions, traces): the columns of millrace.claim */
+/* work_rows(run_ids, step_nos, tokens, attempts, versions, traces, inputs): the columns of millrace.claim */
 Datum
 millrace_work_rows(PG_FUNCTION_ARGS)
 {
@@ -136,8 +139,8 @@ millrace_work_rows(PG_FUNCTION_ARGS)
 }
 
 /*
- * work_report_rows(applied_runs, applied_steps, applied_tokens, run_ids, step_nos, tokens, attempts, versions, traces):
- * the columns of millrace.report
+ * work_report_rows(applied_runs, applied_steps, applied_tokens, run_ids, step_nos, tokens, attempts, versions, traces,
+ *					inputs): the columns of millrace.report
  */
 Datum
 millrace_work_report_rows(PG_FUNCTION_ARGS)

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/timestamp.h"
 #include "worker.h"
 
@@ -48,22 +49,51 @@ is_home(void)
 }
 
 /*
- * Those of the queues that a registered listener serves: a notification that
- * nobody hears still costs every listener of the cluster. What the SQL function
- * wake() does on the plain tier, as one plan: each agent waits for this.
+ * A queue that somebody listened to. A notification that nobody hears costs
+ * every listener of the database a little, and looking for who hears it costs
+ * each agent that waits for it: so that a queue has listeners is believed for
+ * a while. That it has none is never believed.
  */
+typedef struct HeardQueue
+{
+	int32		queue_id;		/* hash key */
+	TimestampTz until;
+} HeardQueue;
+
+#define HEARD_FOR_MS 1000
+
+static HTAB *heard_queues = NULL;
+
+static bool
+is_heard(int32 queue_id)
+{
+	const HeardQueue *queue = hash_search(heard_queues, &queue_id, HASH_FIND, NULL);
+
+	return queue && queue->until > GetCurrentTimestamp();
+}
+
 static void
-notify_agents(const Wakes *wakes)
+notify_queue(int32 queue_id)
+{
+	char		channel[NAMEDATALEN];
+
+	/* as queue_channel() has it */
+	snprintf(channel, sizeof(channel), "millrace_queue_%d", queue_id);
+	Async_Notify(channel, "");
+}
+
+/* Those that a registered listener serves. What the SQL function wake() does on the plain tier. */
+static void
+notify_who_listens(const int32 *queue_ids, int count)
 {
 	static SPIPlanPtr plan = NULL;
-	Datum		queue_ids = millrace_arguments_int_array(wakes->queue_ids, wakes->count);
+	Datum		argument = millrace_arguments_int_array(queue_ids, count);
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HEARD_FOR_MS);
 
-	if (!is_home())
-		return;
 	if (plan == NULL)
 	{
 		Oid			types[] = {INT4ARRAYOID};
-		SPIPlanPtr	prepared = SPI_prepare("SELECT millrace_internal.queue_channel(q) FROM unnest($1) q WHERE EXISTS ("
+		SPIPlanPtr	prepared = SPI_prepare("SELECT q FROM unnest($1) q WHERE EXISTS ("
 										   "SELECT FROM millrace_internal.agent a WHERE a.listening AND q = ANY (a.queues) AND a.lease_expires_at >"
 										   " coalesce((SELECT f.frozen_at FROM millrace_internal.frozen_clock f), clock_timestamp()))",
 										   lengthof(types), types);
@@ -71,10 +101,35 @@ notify_agents(const Wakes *wakes)
 		SPI_keepplan(prepared);
 		plan = prepared;
 	}
-	if (SPI_execute_plan(plan, &queue_ids, NULL, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_plan(plan, &argument, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not find the agents to wake");
 	for (uint64 i = 0; i < SPI_processed; i++)
-		Async_Notify(SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1), "");
+	{
+		bool		is_null;
+		int32		queue_id = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &is_null));
+		HeardQueue *queue = hash_search(heard_queues, &queue_id, HASH_ENTER, NULL);
+
+		queue->until = until;
+		notify_queue(queue_id);
+	}
+}
+
+static void
+notify_agents(const Wakes *wakes)
+{
+	int32	   *unknown;
+	int			unknown_count = 0;
+
+	if (!is_home())
+		return;
+	unknown = palloc(sizeof(int32) * wakes->count);
+	for (int i = 0; i < wakes->count; i++)
+		if (is_heard(wakes->queue_ids[i]))
+			notify_queue(wakes->queue_ids[i]);
+		else
+			unknown[unknown_count++] = wakes->queue_ids[i];
+	if (unknown_count > 0)
+		notify_who_listens(unknown, unknown_count);
 }
 
 /* Unconditionally: somebody has asked for it. */
@@ -134,8 +189,10 @@ void
 millrace_waker_main(Datum argument)
 {
 	Database   *database = millrace_worker_attach(argument, offsetof(Database, waker), "millrace waker");
+	HASHCTL		heard = {.keysize = sizeof(int32), .entrysize = sizeof(HeardQueue)};
 	Wakes		wakes = {.queue_ids = palloc(sizeof(int32) * (KEYS->capacity + MAX_WAKE_QUEUES))};
 
+	heard_queues = hash_create("millrace heard queues", 64, &heard, HASH_ELEM | HASH_BLOBS);
 	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	take_over(database);
 	for (;;)

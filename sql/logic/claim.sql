@@ -27,7 +27,7 @@ BEGIN
         RETURN;
     ELSIF did.plainly OR millrace_internal.hands_out_plainly(0::smallint, claim.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens,
                                                              did.versions, claim.max_bytes) THEN
-        RETURN QUERY SELECT * FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces);
+        RETURN QUERY SELECT * FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces, did.inputs);
     ELSE
         RETURN QUERY SELECT * FROM millrace_internal.hand_out(0::smallint, claim.agent_id, did.receipt_no, did.run_ids, did.step_nos,
                                                               did.tokens, did.attempts, claim.max_bytes);

@@ -289,7 +289,7 @@ DECLARE
 BEGIN
     IF did.plainly AND cardinality(did.applied) = n THEN
         RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
-            did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces);
+            did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces, did.inputs);
         RETURN;
     END IF;
     IF NOT did.looked THEN
@@ -340,12 +340,12 @@ BEGIN
     END IF;
     IF did.plainly AND n > 0 AND cardinality(did.applied) = n THEN
         RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
-            did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces);
+            did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces, did.inputs);
         RETURN;
     END IF;
     IF n > 0 AND cardinality(did.applied) = n THEN
         RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
-            '{}', '{}', '{}', '{}', '{}', '{}');
+            NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     ELSIF n > 0 THEN
         RETURN QUERY
         SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
@@ -354,7 +354,7 @@ BEGIN
     END IF;
     IF did.plainly THEN
         RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
-        FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces) w;
+        FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces, did.inputs) w;
     ELSE
         RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
         FROM millrace_internal.hand_out(0::smallint, report.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens, did.attempts, report.max_bytes) w;

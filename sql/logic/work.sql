@@ -53,18 +53,20 @@ COMMENT ON FUNCTION millrace_internal.work_start(smallint, integer, bigint, bigi
 -- A claim as agents make it all the time: candidates of the dispatcher are started, and their receipt is written.
 -- Returns:   looked   an empty answer means that nothing is claimable; false, with nothing done: SQL must look, or judge the call
 --            plainly  work_rows can answer, and the receipt is written
+--            inputs   with plainly, where steps take one
 --            the rest as work_start; null: nothing
 -- Locks and tables changed: as work_start; receipt.
 CREATE OR REPLACE FUNCTION millrace_internal.work_claim(
     in_shard smallint, in_agent_id integer, max_steps integer, capacity jsonb, max_bytes integer,
     OUT receipt_no bigint, OUT looked boolean, OUT plainly boolean,
-    OUT run_ids bigint[], OUT step_nos integer[], OUT tokens integer[], OUT attempts integer[], OUT versions integer[], OUT traces text[])
+    OUT run_ids bigint[], OUT step_nos integer[], OUT tokens integer[], OUT attempts integer[], OUT versions integer[], OUT traces text[],
+    OUT inputs jsonb[])
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_claim';
 COMMENT ON FUNCTION millrace_internal.work_claim(smallint, integer, integer, jsonb, integer) IS 'A claim on the dispatcher tier, as far as it needs no SQL.';
 
 -- A report of completions without outputs, and the claim that comes with it.
 -- Returns:   receipt_no null: nothing has been done, SQL must judge the call
---            looked, plainly, run_ids … traces  as work_claim, handed over or claimed
+--            looked, plainly, run_ids … inputs  as work_claim, handed over or claimed
 --            applied  places of what was applied
 --            left_*, ended_*, settled_*  as work_complete; with left_*, SQL decides these, settles the receipts, and looks
 -- Locks and tables changed: as work_complete, then receipts, ascending, then as work_claim.
@@ -73,7 +75,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.work_report(
     elapsed double precision[], max_steps integer, capacity jsonb, max_bytes integer,
     OUT receipt_no bigint, OUT looked boolean, OUT plainly boolean,
     OUT run_ids bigint[], OUT step_nos integer[], OUT tokens integer[], OUT attempts integer[], OUT versions integer[], OUT traces text[],
-    OUT applied integer[], OUT left_runs bigint[], OUT left_defs integer[], OUT left_n integer[],
+    OUT inputs jsonb[], OUT applied integer[], OUT left_runs bigint[], OUT left_defs integer[], OUT left_n integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT settled_receipts bigint[], OUT settled_n integer[])
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_report';
 COMMENT ON FUNCTION millrace_internal.work_report(smallint, integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
@@ -85,18 +87,19 @@ CREATE OR REPLACE FUNCTION millrace_internal.work_measure(versions integer[], st
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'millrace_work_measure';
 COMMENT ON FUNCTION millrace_internal.work_measure(integer[], integer[]) IS 'What a hand-out must know of its steps before it answers.';
 
--- The columns of millrace.claim, for steps without input.
-CREATE OR REPLACE FUNCTION millrace_internal.work_rows(run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[])
+-- The columns of millrace.claim. Arguments: inputs: null where no step takes one.
+CREATE OR REPLACE FUNCTION millrace_internal.work_rows(run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[],
+    inputs jsonb[])
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
                settings jsonb, input jsonb, timeout double precision, element integer, trace text)
-LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 500 AS 'MODULE_PATHNAME', 'millrace_work_rows';
-COMMENT ON FUNCTION millrace_internal.work_rows(bigint[], integer[], integer[], integer[], integer[], text[]) IS 'What an agent needs to know to run these steps.';
+LANGUAGE c STABLE PARALLEL SAFE ROWS 500 AS 'MODULE_PATHNAME', 'millrace_work_rows';
+COMMENT ON FUNCTION millrace_internal.work_rows(bigint[], integer[], integer[], integer[], integer[], text[], jsonb[]) IS 'What an agent needs to know to run these steps.';
 
--- The columns of millrace.report, where all that was reported is applied and no started step takes an input. Null: nothing was started.
+-- The columns of millrace.report, where all that was reported is applied. Null: nothing was started; no step takes an input.
 CREATE OR REPLACE FUNCTION millrace_internal.work_report_rows(applied_runs bigint[], applied_steps integer[], applied_tokens integer[],
-    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[])
+    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[], inputs jsonb[])
 RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
                settings jsonb, input jsonb, timeout double precision, element integer, trace text)
 LANGUAGE c STABLE PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME', 'millrace_work_report_rows';
-COMMENT ON FUNCTION millrace_internal.work_report_rows(bigint[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], text[]) IS
+COMMENT ON FUNCTION millrace_internal.work_report_rows(bigint[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], text[], jsonb[]) IS
 'What an agent reads in answer to a report.';
