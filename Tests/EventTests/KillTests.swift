@@ -93,11 +93,14 @@ import Testing
     private static func submit(_ runs: Int, by client: Client) async throws -> [Int64] {
         var acknowledged: [Int64] = []
         while acknowledged.count < runs {
-            do throws(MillraceError) {
-                acknowledged.append(try await client.submit(Submission(workflow: "chain")))
-            } catch {
-                guard error.isRetriable || error.isConnectionLoss || error.code == .unreachable else { throw error }
-                try await Task.sleep(for: .milliseconds(20))
+            try await eventually("the server takes a run", within: .seconds(60)) {
+                do throws(MillraceError) {
+                    acknowledged.append(try await client.submit(Submission(workflow: "chain")))
+                    return true
+                } catch {
+                    guard error.isRetriable || error.isConnectionLoss || error.code == .unreachable else { throw error }
+                    return false
+                }
             }
         }
         return acknowledged

@@ -66,9 +66,8 @@ millrace_table_open(Table *table, const TableKind *kind, EState *estate)
 	table->leaves = NULL;
 }
 
-/* The library may be newer or older than the SQL that this database has. */
-static void
-check_columns(Relation relation, const TableKind *kind)
+void
+millrace_table_check(Relation relation, const TableKind *kind)
 {
 	TupleDesc	columns = RelationGetDescr(relation);
 	bool		same = columns->natts == kind->column_count;
@@ -126,7 +125,7 @@ open_leaf(Table *table, int64 id)
 	leaf->to = to;
 	leaf->estate = table->estate;
 	leaf->relation = table_open(relation, RowExclusiveLock);
-	check_columns(leaf->relation, table->kind);
+	millrace_table_check(leaf->relation, table->kind);
 	leaf->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(leaf->result, leaf->relation, 0, NULL, 0);
 	ExecOpenIndices(leaf->result, false);

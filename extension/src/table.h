@@ -105,6 +105,9 @@ typedef enum RowOutcome
 extern void millrace_table_open(Table *table, const TableKind *kind, EState *estate);
 extern void millrace_table_close(Table *table);
 
+/* That a partition's columns are the ones above: the library may be newer or older than the SQL that the database has. */
+extern void millrace_table_check(Relation relation, const TableKind *kind);
+
 /* The partition of an id; null where there is none, or an error. */
 extern Leaf *millrace_table_leaf(Table *table, int64 id);
 extern Leaf *millrace_table_leaf_for(Table *table, int64 id);

@@ -93,3 +93,10 @@ BEGIN
     RETURN p;
 END $$;
 COMMENT ON FUNCTION millrace_internal.event_position(text) IS 'A position that a reader passes back; MR062 when it is from another run of the server.';
+
+-- The same rows as a query of the table would find by the summaries of its partitions, but a page that this session has read
+-- before is read again only if it has changed since, or holds events of the range.
+CREATE OR REPLACE FUNCTION millrace_internal.events_between(after_id bigint, up_to bigint, x_from bigint, x_to bigint)
+RETURNS SETOF millrace_internal.event LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'millrace_events_between';
+COMMENT ON FUNCTION millrace_internal.events_between(bigint, bigint, bigint, bigint) IS 'Visible events above after_id up to up_to, of transactions x_from to x_to; in no order.';

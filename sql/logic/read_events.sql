@@ -88,9 +88,8 @@ BEGIN
             RETURN QUERY
             WITH chunk AS MATERIALIZED (
                 SELECT e.event_id, e.run_id, e.step_no, e.kind, e.attempt, e.agent_id, e.at, e.data
-                FROM millrace_internal.event e
-                WHERE e.event_id > p.cursor AND e.event_id <= up_to AND e.xact_id >= x_from AND e.xact_id <= x_to
-                  AND (e.xact_id >= p.xmax AND e.event_id > p.low OR e.xact_id = ANY (late_here) OR e.event_id > era_end)
+                FROM millrace_internal.events_between(p.cursor, up_to, x_from, x_to) e
+                WHERE (e.xact_id >= p.xmax AND e.event_id > p.low OR e.xact_id = ANY (late_here) OR e.event_id > era_end)
                   AND (e.xact_id < least_of_open OR e.xact_id < p.to_xmax AND e.xact_id <> ALL (p.to_open) OR e.event_id <= p.to_era)
                 ORDER BY e.event_id LIMIT missing)
             SELECT c.event_id, c.run_id, c.step_no, millrace_internal.event_kind_name(c.kind), c.attempt, c.agent_id, c.at, c.data,

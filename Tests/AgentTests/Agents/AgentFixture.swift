@@ -113,24 +113,3 @@ struct Journal: LogHandler {
         lines.all.withLock { $0.append("\(event.message) \(event.metadata ?? [:])") }
     }
 }
-
-/// One cluster for each tier, for as long as the tests run.
-private enum SharedClusters {
-    private static let plain = Task { try await start(.plain) }
-    private static let dispatcher = Task { try await start(.dispatcher) }
-
-    private static func start(_ tier: PostgresCluster.Tier) async throws -> PostgresCluster {
-        let cluster = try await PostgresCluster.start(tier, settings: ["max_worker_processes": "64"])
-        // On the dispatcher tier each database takes two workers. The first one makes the roles that all databases
-        // share.
-        _ = try await cluster.createDatabase(extension: true)
-        return cluster
-    }
-
-    static func cluster(_ tier: PostgresCluster.Tier) async throws -> PostgresCluster {
-        switch tier {
-        case .plain: try await plain.value
-        case .dispatcher: try await dispatcher.value
-        }
-    }
-}
