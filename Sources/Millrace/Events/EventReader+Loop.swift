@@ -61,12 +61,16 @@ extension EventReader {
                     await reader.news.wait()
                     continue
                 }
+                let begin = ContinuousClock.now
                 do throws(MillraceError) {
-                    let count = try await readOnce()
+                    let count = try await read(at: begin)
                     if failures > 0 { reader.logger.info("Events can be read again.", metadata: metadata()) }
                     failures = 0
                     // Fewer than there was room for: nothing is left that was committed when the call began.
-                    if count < configuration.readSize { await reader.news.wait(for: nextLook(&looks, count)) }
+                    if count < configuration.readSize {
+                        await reader.news.wait(for: nextLook(&looks, count))
+                        await looks.rest(since: begin)
+                    }
                 } catch {
                     if Task.isCancelled || isStopping { return }
                     failures += 1
@@ -86,11 +90,10 @@ extension EventReader {
         }
 
         /// - Returns: How many events were read.
-        private func readOnce() async throws(MillraceError) -> Int {
-            let begin = ContinuousClock.now
+        private func read(at begin: ContinuousClock.Instant) async throws(MillraceError) -> Int {
             let position = reader.state.withLock { $0.buffer.readPosition }
             let events = try await client.readEvents(reader.subscription, max: configuration.readSize, after: position)
-            reader.add(events, in: ContinuousClock.now - begin)
+            reader.add(events, lookedAt: begin)
             return events.count
         }
 
@@ -183,9 +186,11 @@ private struct Looks {
     private static let shortest = Duration.milliseconds(5)
     private let slowest: Duration
     private let slow: Duration
+    private let distance: Duration
     private var last = shortest
 
     init(_ configuration: EventReader.Configuration) {
+        distance = min(configuration.flushDelay, .milliseconds(2))
         slowest = configuration.lookInterval
         slow = min(slowest, .milliseconds(250))
     }
@@ -193,5 +198,12 @@ private struct Looks {
     mutating func next(afterReading count: Int, isNotified: Bool) -> Duration {
         last = count > 0 ? min(Self.shortest, slow) : min(last * 2, slow)
         return (isNotified ? slowest : last) * Double.random(in: 0.8...1.2)
+    }
+
+    /// Each look costs the server the same, however little it finds: under a steady flow they keep a distance, as batches
+    /// do. After a silence there is nothing to wait for.
+    func rest(since lastLook: ContinuousClock.Instant) async {
+        let due = lastLook + distance
+        if due > .now { try? await Task.sleep(until: due, tolerance: .zero) }
     }
 }

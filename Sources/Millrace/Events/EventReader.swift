@@ -27,8 +27,9 @@ public final class EventReader: Service, Sendable {
 
     struct State {
         var buffer: EventBuffer
-        /// Since when there has been something in the buffer.
-        var since: ContinuousClock.Instant?
+        /// When the last look began that brought something, and that of which something was handed out last.
+        var lookedAt = ContinuousClock.now
+        var handedOutAt: ContinuousClock.Instant?
         var waitsForRoom = false
         /// Whether the database says when there are new events.
         var isNotified = false
@@ -118,13 +119,14 @@ public final class EventReader: Service, Sendable {
             state.isLeft = true
             return .end
         }
-        guard let since = state.since else { return .wait(nil) }
-        let age = now - since
-        if state.buffer.count < configuration.batchSize, age < configuration.flushDelay {
-            return .wait(configuration.flushDelay - age)
+        // After a silence at once; where one batch follows another, those that are not full keep a distance.
+        if !state.buffer.isEmpty, state.buffer.count < configuration.batchSize,
+            let due = state.handedOutAt.map({ $0 + configuration.flushDelay }), now < due
+        {
+            return .wait(due - now)
         }
         guard let batch = state.buffer.take(max: configuration.batchSize) else { return .wait(nil) }
-        if state.buffer.isEmpty { state.since = nil }
+        state.handedOutAt = state.lookedAt
         let wakeReader = state.waitsForRoom && hasRoom(state.buffer)
         if wakeReader { state.waitsForRoom = false }
         return .batch(batch, left: state.buffer.count, wakeReader: wakeReader)
@@ -134,13 +136,13 @@ public final class EventReader: Service, Sendable {
     func hasRoom(_ buffer: EventBuffer) -> Bool { buffer.count + configuration.readSize <= buffer.capacity }
 
     /// Takes up what was read.
-    func add(_ events: [Event], in duration: Duration) {
+    func add(_ events: [Event], lookedAt: ContinuousClock.Instant) {
         let (added, depth) = state.withLock { state in
             let added = state.buffer.add(events)
-            if state.since == nil, !state.buffer.isEmpty { state.since = .now }
+            if added.kept > 0 { state.lookedAt = lookedAt }
             return (added, state.buffer.count)
         }
-        metrics.added(added, buffered: depth, in: duration)
+        metrics.added(added, buffered: depth, in: .now - lookedAt)
         if added.kept > 0 { arrivals.ring() }
     }
 

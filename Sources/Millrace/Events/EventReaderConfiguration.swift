@@ -5,7 +5,7 @@ extension EventReader {
     public struct Configuration: Sendable {
         /// The most events of a batch.
         public var batchSize = 1000
-        /// How long an event may wait for others to fill a batch.
+        /// How long an event may wait for others to fill a batch. What comes after a silence does not wait.
         public var flushDelay = Duration.milliseconds(2)
         /// Which events are handed out.
         public var filter = EventFilter()
