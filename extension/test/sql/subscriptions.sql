@@ -124,19 +124,18 @@ COMMIT PREPARED 'subscriptions';
 SELECT * FROM test.cost($$SELECT millrace.read_events('cost')$$, 50000);
 SELECT count(*) FROM millrace.read_events('cost');
 
--- A session that has read a page before reads it again when it has changed: rows that come, that go, that take the room of
--- others, and that were there already when their transaction ends.
+-- A session that has read a page before reads it again when it has changed: by rows that come, that go,
+-- and that were there already when their transaction ends.
 CREATE VIEW test.differences AS
 WITH found AS MATERIALIZED (SELECT * FROM millrace_internal.events_between(0, 9223372036854775807, 0, 9223372036854775807))
 SELECT count(*) FROM ((TABLE found EXCEPT ALL TABLE millrace_internal.event) UNION ALL (TABLE millrace_internal.event EXCEPT ALL TABLE found)) d;
 SELECT * FROM test.differences;
 DELETE FROM millrace_internal.event WHERE run_id = test.run('first') AND kind = 2;
 SELECT * FROM test.differences;
-VACUUM millrace_internal.event;
 SELECT max(event_id) AS last_id, max(xact_id) AS last_xact FROM millrace_internal.event \gset
 CREATE VIEW test.found AS SELECT count(*) FROM millrace_internal.events_between(:last_id, 9223372036854775807, :last_xact, 9223372036854775807);
 TABLE test.found;
-SELECT test.start('subscriptions', 'in old room');
+SELECT test.start('subscriptions', 'on a known page');
 TABLE test.found;
 BEGIN;
 SELECT test.start('subscriptions', 'late');
