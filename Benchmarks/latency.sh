@@ -23,6 +23,7 @@ done
 require_program
 own_server "${arguments[@]}"
 
+recycle_log
 start_measuring
 for ((round = 1; round <= rounds; round++)); do
   say "a hundred runs a second, round $round of $rounds"

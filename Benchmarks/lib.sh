@@ -20,7 +20,7 @@ more_settings=()
 own_server() {
   [ -z "${MILLRACE_CLUSTER:-}" ] || return 0
   local setting settings=()
-  for setting in shared_buffers=512MB max_wal_size=8GB checkpoint_timeout=30min "${more_settings[@]}"; do
+  for setting in shared_buffers=512MB min_wal_size=3GB max_wal_size=8GB checkpoint_timeout=30min "${more_settings[@]}"; do
     settings+=(--set "$setting")
   done
   exec scripts/with-cluster.sh --tier dispatcher --durable "${settings[@]}" -- "$benchmark" "$@"
@@ -37,6 +37,16 @@ database_url() { printf 'postgresql://%s@127.0.0.1:%s/%s' "$PGUSER" "$PGPORT" "$
 new_database() {
   sql postgres --command="drop database if exists $1 with (force)" --command="create database $1" 2>/dev/null
   sql "$1" --command='create extension millrace' --command='create extension pg_walinspect'
+}
+
+# recycle_log: from here on the server takes files of its log that it is done with, as one does that has run for a while.
+# A young one makes each file anew, 16 MiB of zeros written to disk, and all commits wait for that several times a second.
+recycle_log() {
+  say "log files to be used again"
+  for ((i = 0; i < 190; i++)); do
+    echo "select pg_logical_emit_message(false, 'benchmark', 'a file to come'); select pg_switch_wal();"
+  done | sql postgres >/dev/null
+  sql postgres --command=checkpoint --command=checkpoint
 }
 
 # crash_server: the private server stops at once, as in a power cut, and is started again. It ends with this script.
