@@ -207,10 +207,10 @@ for my $place ('pushed', 'popped')
 }
 # An error after the commit has nowhere to go: the server restarts itself.
 submit($server, 2);
-my ($status) = $server->psql('postgres', q(set millrace.fault = 'publish:error'; select millrace.submit('fan')));
+my ($status, $pid) =
+	$server->psql('postgres', q(select pg_backend_pid(); set millrace.fault = 'publish:error'; select millrace.submit('fan')));
 isnt($status, 0, 'an error after the commit is a crash');
-# not psql(): a client that cannot connect is gone before the query is written to it
-await('the server is back', sub { system('pg_isready', '--quiet', '--dbname', $server->connstr('postgres')) == 0 });
+await_recovery($server, $pid =~ /^(\d+)/);
 check('error after the commit');
 
 # The keeper, during a refill of everything; meanwhile claims are served from the tables.

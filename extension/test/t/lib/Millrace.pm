@@ -49,7 +49,8 @@ sub submit
 sub register
 {
 	my ($server) = @_;
-	return $server->safe_psql('postgres', "select agent_id from millrace.register_agent('{default}', '{noop}')");
+	# a lease that no restart outlasts, however busy the machine
+	return $server->safe_psql('postgres', "select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 h')");
 }
 
 # Claims; answers the steps as [run_id, step_no, token].
