@@ -22,4 +22,9 @@ struct DefinitionOptions: ParsableArguments {
     func load() throws -> WorkflowDefinition {
         try WorkflowDefinition.load(file, format: format, timeScale: timeScale)
     }
+
+    /// None where the definition was made from something else.
+    func places() throws -> DefinitionPlaces? {
+        format == .millrace ? try DefinitionPlaces(file: file) : nil
+    }
 }

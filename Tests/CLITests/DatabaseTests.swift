@@ -150,21 +150,34 @@ struct DatabaseTests {
         }
     }
 
-    @Test("All that is wrong with a definition is said at once")
-    func check() async throws {
+    @Test("All that is wrong with a definition is said at once, with its place in the file")
+    func validate() async throws {
         try await withProgram { program, _ in
             try program.write(
                 "bad.yaml",
-                "workflow: bad\nsteps: [{key: a, handlr: noop}, {key: b, handler: noop, needs: [c]}]"
+                """
+                workflow: bad
+                steps:
+                  - { key: a, handlr: noop }
+                  - key: b
+                    handler: noop
+                    needs: [a, c]
+                """
             )
-            let checked = try await program("define", "--check", "bad.yaml", "--json")
+            let refused = try await program("validate", "bad.yaml")
+            #expect(refused.status == 2)
+            let lines = refused.output.split(separator: "\n")
+            #expect(lines.contains { $0.hasPrefix("bad.yaml:3:15: ") && $0.contains("handlr") }, "\(refused.output)")
+            #expect(lines.contains { $0.hasPrefix("bad.yaml:6:") && $0.contains("\"c\"") }, "\(refused.output)")
+            let checked = try await program("validate", "bad.yaml", "--json")
             #expect(checked.status == 2)
             guard case .array(let problems) = try checked.json["problems"] else {
                 throw TestSupportError("no problems")
             }
-            #expect(problems.count >= 2)
+            #expect(problems.count == lines.filter { !$0.hasPrefix("  ") }.count)
             #expect(try await program("define", "bad.yaml").status == 2)
-            #expect(try await program("define", "--check", "order.yaml").status == 0)
+            #expect(try await program("runs").status == 0)
+            #expect(try await program("validate", "order.yaml").status == 0)
         }
     }
 

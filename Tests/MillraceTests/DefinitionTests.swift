@@ -126,4 +126,30 @@ struct DefinitionTests {
         let text = #"{"name": "x", "schemaVersion": "1.5", "workflow": {"specification": {"tasks": []}}}"#
         #expect(try #require(error("x.json", text)).hint?.contains("wfformat") == true)
     }
+
+    @Test(
+        "Parts of a definition have their places in the file",
+        arguments: [
+            ("workflow", "1:1"), ("defaults.queue", "2:28"), ("steps[0]", "4:5"), ("steps[0].with.statement", "6:13"),
+            ("steps[1].needs[0]", "8:13"), ("steps[1].retry.limit", "10:14"),
+            // What is missing should stand in what would hold it.
+            ("steps[1].handler", "7:5"), ("steps[1].retry.max", "10:5"), ("steps[7]", "3:1"), ("", "1:1"),
+        ]
+    )
+    func places(path: String, place: String) throws {
+        let places = try Fixture.withFile("order.yaml", order) { try DefinitionPlaces(file: $0) }
+        #expect(places.place(of: path).map { "\($0.line):\($0.column)" } == place)
+    }
+
+    @Test("JSON has places too, and keys that look like paths")
+    func placesInJSON() throws {
+        let text = """
+            {"workflow": "w", "steps": [
+              {"key": "a", "input": {"b": 1,
+                "b.c[0]": 2}}]}
+            """
+        let places = try Fixture.withFile("w.json", text) { try DefinitionPlaces(file: $0) }
+        #expect(places.place(of: "steps[0].input.b")?.line == 2)
+        #expect(places.place(of: "steps[0].input.b.c[0]")?.line == 3)
+    }
 }

@@ -21,7 +21,7 @@ extension WorkflowDefinition {
         format: DefinitionFormat = .millrace,
         timeScale: Double = 1
     ) throws(MillraceError) -> WorkflowDefinition {
-        let bytes = try contents(of: path)
+        let bytes = try DefinitionFile.contents(of: path)
         do throws(MillraceError) {
             switch format {
             case .millrace where isJSON(path, bytes):
@@ -38,7 +38,21 @@ extension WorkflowDefinition {
         }
     }
 
-    private static func contents(of path: String) throws(MillraceError) -> [UInt8] {
+    private static func isJSON(_ path: String, _ bytes: [UInt8]) -> Bool {
+        let name = path.hasSuffix(".gz") ? String(path.dropLast(3)) : path
+        if name.hasSuffix(".yaml") || name.hasSuffix(".yml") { return false }
+        if name.hasSuffix(".json") { return true }
+        return bytes.first { !($0 == 0x20 || (0x09...0x0d) ~= $0) } == UInt8(ascii: "{")
+    }
+
+    private static func stem(_ path: String) -> String {
+        String((path as NSString).lastPathComponent.prefix { $0 != "." })
+    }
+}
+
+enum DefinitionFile {
+    /// The file's text, unpacked.
+    static func contents(of path: String) throws(MillraceError) -> [UInt8] {
         let data: Data
         do {
             data = try Data(contentsOf: URL(filePath: path))
@@ -65,16 +79,5 @@ extension WorkflowDefinition {
             return "There is no such file."
         }
         return isDirectory.boolValue ? "This is a directory." : "The file cannot be read."
-    }
-
-    private static func isJSON(_ path: String, _ bytes: [UInt8]) -> Bool {
-        let name = path.hasSuffix(".gz") ? String(path.dropLast(3)) : path
-        if name.hasSuffix(".yaml") || name.hasSuffix(".yml") { return false }
-        if name.hasSuffix(".json") { return true }
-        return bytes.first { !($0 == 0x20 || (0x09...0x0d) ~= $0) } == UInt8(ascii: "{")
-    }
-
-    private static func stem(_ path: String) -> String {
-        String((path as NSString).lastPathComponent.prefix { $0 != "." })
     }
 }
