@@ -27,6 +27,8 @@ SELECT * FROM pg_temp.refuses('{"workflow": "refused", "on_failure": "stop", "st
 SELECT * FROM pg_temp.refuses('{"workflow": "refused", "defaults": 1, "steps": [{"key": "a", "handler": "noop"}]}');
 SELECT * FROM pg_temp.refuses('{"workflow": "refused", "description": 1, "steps": [{"key": "a", "handler": "noop"}]}');
 
+-- What a step lacks does not hide what hangs together wrongly.
+SELECT * FROM pg_temp.mistakes('[{"key": "a", "handlr": "noop"}, {"key": "b", "handler": "noop", "needs": ["c"]}]');
 -- Wrong types within steps.
 SELECT * FROM pg_temp.mistakes('["a", null, 1, []]');
 SELECT * FROM pg_temp.mistakes('[{"handler": "noop"}, {"key": "b"}, {"key": "", "handler": "noop"}, {"key": 1, "handler": "noop"}, {"key": "e", "handler": 1}]');
