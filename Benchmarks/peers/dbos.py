@@ -47,7 +47,8 @@ async def diamond(run, size):
 class DBOSPeer(postgres.PostgresPeer):
     distribution = "dbos"
     workers = 2
-    concurrency = int(__import__('os').environ.get('CC','250'))  # of each worker
+    concurrency = 50  # of each worker
+    threads = 16
     polling = 0.05
 
     # a single job is a workflow without steps
@@ -70,7 +71,7 @@ class DBOSPeer(postgres.PostgresPeer):
                 "application_version": "1",
                 "executor_id": str(os.getpid()),
                 "log_level": "ERROR",
-                "max_executor_threads": int(os.environ.get("TT","64")),
+                "max_executor_threads": self.threads,
             }
         )
         DBOS.launch()

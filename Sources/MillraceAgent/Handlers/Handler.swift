@@ -22,6 +22,22 @@ extension ImmediateHandler {
     public func run(_ step: StepContext) async throws -> Output { try runNow(step) }
 }
 
+/// A handler whose steps do nothing but let time pass.
+///
+/// They count as running, can be stopped and have their timeouts, but have no tasks: the agent ends those that are due
+/// together.
+protocol WaitingHandler: Handler {
+    /// How long the step takes.
+    func duration(of step: StepContext) throws -> Duration
+}
+
+extension WaitingHandler {
+    func run(_ step: StepContext) async throws -> Output {
+        try await Task.sleep(for: duration(of: step), tolerance: .zero)
+        return .none
+    }
+}
+
 /// A handler made of a closure.
 struct ClosureHandler: Handler {
     let body: @Sendable (StepContext) async throws -> Output

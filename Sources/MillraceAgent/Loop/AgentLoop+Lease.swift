@@ -84,6 +84,7 @@ extension AgentLoop {
                 metadata: ["steps": "\(answer.revoked.count)", "running": "\(stopped.count)"]
             )
             cancel(stopped)
+            alarm.ring()
         }
         if answer.claimable { announce() }
     }

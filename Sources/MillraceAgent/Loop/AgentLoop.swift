@@ -145,7 +145,7 @@ final class AgentLoop: Service, Sendable {
         let concernsConductor = core.withLock { core in
             let now = ContinuousClock.now
             news(&core.state, now)
-            start(core.state.startable(at: now), in: &core)
+            start(core.state.startable(at: now), in: &core, at: now)
             while let flight = core.state.nextFlight(at: now) { flights.append(flight) }
             var due = core.state.nextDue()
             if let ending = core.ending {
@@ -179,14 +179,31 @@ final class AgentLoop: Service, Sendable {
 
     // MARK: Steps
 
-    private func start(_ steps: [Work], in core: inout Core) {
+    private func start(_ steps: [Work], in core: inout Core, at now: ContinuousClock.Instant) {
         guard let agentID = core.state.agentID else { return }
         for step in steps {
             guard let handler = handlers[step.handler] else { continue }
             let context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
+            if let handler = handler as? any WaitingHandler {
+                wait(context, handler, in: &core, at: now)
+                continue
+            }
             // Not a child: it is cancelled alone, when its step times out or is taken away. `conduct` does not end
             // before it.
             core.tasks[step.handOut] = Task { await self.execute(context, with: handler) }
+        }
+    }
+
+    private func wait(
+        _ step: StepContext,
+        _ handler: any WaitingHandler,
+        in core: inout Core,
+        at now: ContinuousClock.Instant
+    ) {
+        do {
+            core.state.waits(step.work.handOut, for: try handler.duration(of: step))
+        } catch {
+            core.state.finished(step.work.handOut, StepResult(error), elapsed: 0, at: now)
         }
     }
 

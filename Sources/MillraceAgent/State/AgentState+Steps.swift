@@ -78,7 +78,22 @@ extension AgentState {
         deadlines.insert(deadline)
         // Steps that have ended leave their deadlines behind; most end long before.
         guard deadlines.count > 1024, deadlines.count > 4 * held.count else { return }
-        deadlines = Heap(held.compactMap { handOut, step in step.deadline.map { Deadline(at: $0, handOut: handOut) } })
+        deadlines = Heap(
+            held.flatMap { handOut, step in
+                [step.deadline, step.end].compactMap { $0.map { Deadline(at: $0, handOut: handOut) } }
+            }
+        )
+    }
+
+    /// A step that has just begun does nothing but wait: it ends by itself when its time has come.
+    package mutating func waits(_ handOut: HandOut, for duration: Duration) {
+        guard let begunAt = held[handOut]?.begunAt else { return }
+        end(handOut, at: begunAt + duration)
+    }
+
+    private mutating func end(_ handOut: HandOut, at moment: Instant) {
+        held[handOut]?.end = moment
+        watch(Deadline(at: moment, handOut: handOut))
     }
 
     /// A handler has ended.
@@ -126,16 +141,22 @@ extension AgentState {
         }
     }
 
-    /// Steps whose timeouts have passed.
+    /// Steps whose timeouts have passed are stopped; those that only waited, and whose time has come, have ended.
     ///
     /// - Returns: the running steps to stop.
     package mutating func overdue(at now: Instant) -> [HandOut] {
-        var late: [HandOut] = []
+        var stopped: [HandOut] = []
         while let deadline = deadlines.min, deadline.at <= now {
             deadlines.removeMin()
-            late.append(deadline.handOut)
+            guard let step = held[deadline.handOut] else { continue }
+            if step.end == deadline.at {
+                let elapsed = step.begunAt.map { (now - $0).inSeconds } ?? 0
+                finished(deadline.handOut, step.stop == nil ? .output(nil) : .givenBack, elapsed: elapsed, at: now)
+            } else if step.deadline == deadline.at {
+                stopped += stop([deadline.handOut], because: .timedOut)
+            }
         }
-        return stop(late, because: .timedOut)
+        return stopped
     }
 
     /// The database has taken steps away.
@@ -153,7 +174,12 @@ extension AgentState {
                 // What was taken away stays away, whatever else stops it.
                 if step.stop != .revoked { step.stop = reason }
                 held[handOut] = step
-                stopped.append(handOut)
+                if step.end == nil {
+                    stopped.append(handOut)
+                } else {
+                    // Nobody else ends it; its time has come as soon as somebody looks.
+                    end(handOut, at: step.begunAt ?? nextLookAt)
+                }
             } else {
                 forget(handOut, step)
             }

@@ -16,6 +16,8 @@ package struct AgentState: Sendable {
         var stop: StopReason?
         var timeout: Double?
         var deadline: Instant?
+        /// When it ends, where it has no task and only waits.
+        var end: Instant?
     }
 
     struct Deadline: Sendable, Comparable {
@@ -46,6 +48,7 @@ package struct AgentState: Sendable {
     package internal(set) var flightsOut = 0
     /// Flights under way that ask for work.
     var claimsOut = 0
+    /// Of timeouts, and the ends of steps that only wait.
     var deadlines = Heap<Deadline>()
     var nextLookAt: Instant
     /// Who is first when free slots are shared; moves on with each flight.

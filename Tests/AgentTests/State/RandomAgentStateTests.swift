@@ -65,9 +65,15 @@ import Testing
                     }
                 }
             case 6: if let index = running.indices.randomElement(using: &generator) { finish(index) }
-            default: _ = harness.overdue()
+            default: #expect(harness.overdue().allSatisfy { late in running.contains { $0.handOut == late } })
             }
-            running += harness.startable()
+            for step in harness.startable() {
+                if step.handler == "sleep" {
+                    harness.state.waits(step.handOut, for: .milliseconds(Int.random(in: 0...4000, using: &generator)))
+                } else {
+                    running.append(step)
+                }
+            }
             check()
         }
 
@@ -75,6 +81,7 @@ import Testing
         while !running.isEmpty { finish(0) }
         while !harness.state.isDrained {
             harness.advance(by: .seconds(1))
+            #expect(harness.overdue().isEmpty)
             while let flight = harness.fly() { flying.append(flight) }
             while let flight = flying.popLast() { land(flight, brings: false) }
         }

@@ -59,6 +59,45 @@ import Testing
         #expect(harness.fly()?.isClaim == true)
     }
 
+    // MARK: Waiting
+
+    @Test func stepsThatOnlyWaitEndTogether() throws {
+        let harness = StateHarness()
+        let waiting = harness.claim(3)
+        for step in waiting.dropLast() { harness.state.waits(step.handOut, for: .milliseconds(20)) }
+        harness.state.waits(waiting[2].handOut, for: .milliseconds(30))
+        #expect(harness.state.nextDue() == harness.now + .milliseconds(20))
+        harness.advance(by: .milliseconds(19))
+        #expect(harness.overdue().isEmpty)
+        #expect(harness.state.results.isEmpty)
+        harness.advance(by: .milliseconds(1))
+        #expect(harness.overdue().isEmpty)
+        #expect(Set(harness.state.results.map(\.handOut)) == Set(waiting.dropLast().map(\.handOut)))
+        #expect(harness.state.results.map(\.outcome) == [.completed, .completed])
+        #expect(harness.state.running == 1)
+    }
+
+    @Test func whatOnlyWaitsMayTakeTooLong() throws {
+        let harness = StateHarness()
+        let waiting = harness.claim(1, timeout: 5)
+        harness.state.waits(waiting[0].handOut, for: .seconds(6))
+        harness.advance(by: .seconds(6))
+        #expect(harness.overdue().isEmpty)
+        #expect(harness.state.results.map(\.outcome) == [.timedOut])
+    }
+
+    @Test func whatOnlyWaitsEndsAsSoonAsItIsStopped() throws {
+        let harness = StateHarness()
+        let waiting = harness.claim(2)
+        for step in waiting { harness.state.waits(step.handOut, for: .seconds(60)) }
+        #expect(harness.revoked([waiting[0].handOut]).isEmpty)
+        harness.state.stopClaiming(at: harness.now)
+        #expect(harness.stopRunning().isEmpty)
+        #expect(harness.overdue().isEmpty)
+        #expect(harness.exhaust() == [StepReport(handOut: waiting[1].handOut, outcome: .released)])
+        #expect(harness.state.isDrained)
+    }
+
     @Test func resultsBecomeOutcomes() throws {
         let harness = StateHarness()
         let running = harness.claim(3)
