@@ -5,10 +5,11 @@
 # Without them is not quite empty: every side begins with a million finished steps, so that its indexes have the depth that
 # they have in a partition in use: in the first third of a partition's life some have one level less.
 #
-#   Benchmarks/ballast.sh [--finished N] [--waiting N] [--pairs N] [--steps N] [--json]
+#   Benchmarks/ballast.sh [--finished N] [--waiting N] [--begun N] [--pairs N] [--steps N] [--json]
 #
 #   --finished   finished steps that are stored besides (default: 10000000)
 #   --waiting    ready steps that wait, in a queue of their own (default: 1000000)
+#   --begun      finished steps that every side begins with (default: 1000000)
 #   --pairs      pairs of measurements, with and without, in turns (default: 5)
 #   --steps      steps of one measurement, in chains of ten (default: 100000)
 #
@@ -19,11 +20,12 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 arguments=("$@")
-finished=10000000 waiting=1000000 pairs=5 steps=100000 json=false
+finished=10000000 waiting=1000000 begun=1000000 pairs=5 steps=100000 json=false
 while [ $# -gt 0 ]; do
   case $1 in
     --finished) finished=${2:?}; shift 2 ;;
     --waiting) waiting=${2:?}; shift 2 ;;
+    --begun) begun=${2:?}; shift 2 ;;
     --pairs) pairs=${2:?}; shift 2 ;;
     --steps) steps=${2:?}; shift 2 ;;
     --json) json=true; shift ;;
@@ -36,7 +38,6 @@ own_server "${arguments[@]}"
 # A claim's steps are of a workflow of one step, in a queue that no agent of the throughput serves; there are always more
 # of them than the claims take.
 claims=50
-begun=1000000
 load() {
   new_database "$1"
   sql "$1" --output=/dev/null --file=Benchmarks/ballast/load.sql --set=finished=$((begun + $2)) --set=waiting="$3"
