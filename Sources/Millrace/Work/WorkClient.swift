@@ -89,6 +89,16 @@ public struct WorkClient: Sendable {
         return try await client.rows(sql, parameters) { row throws(PostgresError) in try Work(row, from: 0) }
     }
 
+    /// Has so many connections prepare what an agent calls, so that no step waits for that. Asks for nothing.
+    public func warmUp(agent: Int32, connections: Int) async {
+        await withDiscardingTaskGroup { group in
+            for _ in 0..<connections {
+                // A call that cannot be made now fails again when it matters, and is dealt with then.
+                group.addTask { _ = try? await claim(agent: agent, capacity: Capacity(maxSteps: 0)) }
+            }
+        }
+    }
+
     /// Reports how steps ended, and takes on more work in the same call.
     ///
     /// - Parameter capacity: What there is room for; nothing is started where nil.

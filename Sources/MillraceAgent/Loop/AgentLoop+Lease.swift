@@ -15,6 +15,7 @@ extension AgentLoop {
             lease: configuration.lease,
             listening: true
         )
+        await client.warmUp(agent: registration.agentID, connections: pool.statistics.min)
         core.withLock { $0.state.registered(as: registration.agentID, at: .now) }
         listener.listen(to: Set(registration.channels + [Self.revokedChannel]))
         logger.info(

@@ -48,9 +48,10 @@ sub submit
 
 sub register
 {
-	my ($server) = @_;
-	# a lease that no restart outlasts, however busy the machine
-	return $server->safe_psql('postgres', "select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 h')");
+	my ($server, $lease) = @_;
+	# an hour: no restart outlasts it, however busy the machine
+	$lease //= '1 h';
+	return $server->safe_psql('postgres', "select agent_id from millrace.register_agent('{default}', '{noop}', lease => '$lease')");
 }
 
 # Claims; answers the steps as [run_id, step_no, token].
