@@ -27,6 +27,7 @@ LOGIC_FILES = \
   logic/graph.sql \
   logic/rank.sql \
   logic/dispatcher.sql \
+  logic/rule.sql \
   logic/definition_parse.sql \
   logic/definition_check.sql \
   logic/define.sql \

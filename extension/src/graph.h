@@ -16,6 +16,7 @@
 /* Rules, as numbered in definitions. */
 #define RULE_ALL_COMPLETED 0
 #define RULE_ALL_DONE 1
+#define RULE_NONE_FAILED 2
 #define RULE_DECIDES_EARLY 10	/* from here on */
 
 /*

@@ -133,7 +133,7 @@ millrace_graph_fall(PG_FUNCTION_ARGS)
 		if (s != step)
 			steps[count++] = s;
 		for (int i = 0; i < dependents->counted[s]; i++)
-			if (graph->rule[dependent[i]] == RULE_ALL_COMPLETED)
+			if (graph->rule[dependent[i]] == RULE_ALL_COMPLETED || graph->rule[dependent[i]] == RULE_NONE_FAILED)
 				fallen[dependent[i]] = true;
 	}
 	PG_RETURN_DATUM(millrace_graph_def_nos(steps, count));

@@ -99,10 +99,10 @@ BEGIN
            ARRAY(SELECT n::integer FROM unnest(g.needs_count) WITH ORDINALITY c (needs, n) WHERE c.needs = 0 ORDER BY n),
            g.graph, definer::regrole, path_of_definer;
 
-    INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, priority, takes_input,
+    INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, timeout, delay, expected,
         settings, input, required, level, rank, needs_count, closing, dependents, needs)
-    SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
+    SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
            coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
            coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
            coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),

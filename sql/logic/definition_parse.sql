@@ -2,14 +2,15 @@
 
 -- Returns: one row per step, with the workflow's defaults filled in.
 CREATE OR REPLACE FUNCTION millrace_internal.definition_steps(definition jsonb)
-RETURNS TABLE (ordinal integer, key text, handler text, queue text, rule smallint, priority smallint,
+RETURNS TABLE (ordinal integer, key text, handler text, queue text, rule smallint, rule_path jsonpath, priority smallint,
                retry jsonb, timeout jsonb, delay jsonb, expected jsonb, settings jsonb, input jsonb, required jsonb, needs jsonb)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT s.ordinality::integer,
            s.step ->> 'key',
            s.step ->> 'handler',
            coalesce(s.step ->> 'queue', 'default'),
-           CASE s.step ->> 'rule' WHEN 'all_done' THEN 1 ELSE 0 END::smallint,
+           millrace_internal.rule_code(s.step ->> 'rule'),
+           CASE WHEN millrace_internal.rule_code(s.step ->> 'rule') = 4 THEN millrace_internal.rule_path(s.step ->> 'rule')::jsonpath END,
            coalesce((s.step ->> 'priority')::numeric::smallint, 0::smallint),
            s.step -> 'retry', s.step -> 'timeout', s.step -> 'delay', s.step -> 'expected',
            s.step -> 'with', s.step -> 'input', s.step -> 'required', s.step -> 'needs'

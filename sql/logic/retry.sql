@@ -61,7 +61,7 @@ BEGIN
         UPDATE millrace_internal.step s
         SET state = 0, attempts = 0, needs_left = w.needs_left, needs_bad = w.needs_bad, finished_at = NULL, ready_at = NULL
         FROM unnest(waits.steps, waits.needs_left, waits.needs_bad) w (def_no, needs_left, needs_bad)
-        WHERE s.run_id = r.run_id AND s.step_no = w.def_no AND s.shard = r.shard AND s.state IN (0, 11, 12, 13) AND (again OR s.step_no <> ALL (revived))
+        WHERE s.run_id = r.run_id AND s.step_no = w.def_no AND s.shard = r.shard AND s.state IN (0, 11, 12, 13, 14) AND (again OR s.step_no <> ALL (revived))
         RETURNING s.step_no)
     SELECT array_agg(reset.step_no) INTO waits.steps FROM reset;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind)

@@ -16,11 +16,11 @@ DECLARE
     may    boolean[];   -- which of them the reporting agent gets at once
     done   record;      -- the wave's outcome
     rest   record;      -- what follows from its skips
-    all_held boolean := false;  -- the rows of all that may be skipped are locked
+    all_held boolean := false;  -- the rows are locked of all that may be skipped, and of all whose rules look at their needs
 BEGIN
     WHILE hit_runs IS NOT NULL LOOP
         p := millrace_internal.settle_plan(in_shard, hit_runs, hit_defs, hit_n, hit_bad);
-        IF p.falling_runs IS NOT NULL AND NOT all_held THEN
+        IF (p.falling_runs IS NOT NULL OR p.looks) AND NOT all_held THEN
             PERFORM millrace_internal.lock_falling(in_shard, p.falling_runs, p.falling_defs, hit_runs, hit_defs);
             all_held := true;
             p := millrace_internal.settle_plan(in_shard, hit_runs, hit_defs, hit_n, hit_bad);
@@ -35,7 +35,7 @@ BEGIN
             may := millrace_internal.handover(in_shard, p.runs, p.defs, p.queues, p.handlers, p.priorities, p.tenants, p.ranks, p.promising,
                                               in_queues, in_handlers, rooms, max_start);
         END IF;
-        done := millrace_internal.settle_apply(in_shard, p.runs, p.defs, p.versions, p.n, p.bad, p.needs_counts, p.rules, p.delays, p.paused, p.untouched,
+        done := millrace_internal.settle_apply(in_shard, p.runs, p.defs, p.versions, p.n, p.bad, p.needs_counts, p.rules, p.verdicts, p.bad_states, p.delays, p.paused, p.untouched,
                                                p.queues, p.handlers, p.priorities, p.tenants, p.ranks, may, in_agent_id, in_receipt_no);
         IF done.started_runs IS NOT NULL THEN
             started_runs := started_runs || done.started_runs; started_steps := started_steps || done.started_steps;
@@ -65,7 +65,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.settle_plan(
     OUT runs bigint[], OUT defs integer[], OUT versions integer[], OUT n integer[], OUT bad integer[], OUT needs_counts integer[], OUT rules smallint[],
     OUT delays double precision[], OUT paused boolean[], OUT untouched boolean[], OUT queues integer[], OUT handlers integer[], OUT priorities smallint[],
     OUT tenants integer[], OUT ranks real[], OUT promising boolean[], OUT partial_runs bigint[], OUT partial_defs integer[], OUT moot_runs bigint[],
-    OUT falling_runs bigint[], OUT falling_defs integer[])
+    OUT falling_runs bigint[], OUT falling_defs integer[], OUT verdicts boolean[], OUT bad_states smallint[], OUT looks boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
@@ -74,20 +74,30 @@ BEGIN
            array_agg(millrace_internal.effective_priority(r.priority, d.priority)), array_agg(r.tenant_id),
            array_agg(millrace_internal.rank_of(d.version_id, d.def_no, d.rank)),
            -- likely to become ready in this call, and free to be handed over
-           array_agg(coalesce(s.needs_left, d.needs_count) = h.n AND (d.rule = 1 OR h.bad + coalesce(s.needs_bad, 0) = 0) AND d.delay IS NULL AND r.state = 1),
+           array_agg(millrace_internal.decided(coalesce(s.needs_left, d.needs_count), h.n, d.rule, h.bad + coalesce(s.needs_bad, 0), h.n > h.bad, v.verdict, 2::smallint, 12::smallint) = 2
+                     AND coalesce(s.state, 0) = 0 AND d.delay IS NULL AND r.state = 1),
            array_agg(h.run_id) FILTER (WHERE s.step_no IS NULL AND d.needs_count > h.n),
            array_agg(h.def_no) FILTER (WHERE s.step_no IS NULL AND d.needs_count > h.n),
-           array_agg(DISTINCT h.run_id) FILTER (WHERE s.state <> 0),
+           array_agg(DISTINCT h.run_id) FILTER (WHERE s.state <> 0 AND d.rule < 10),
            -- skipped at the latest when its last need ends, and others with it
-           array_agg(h.run_id) FILTER (WHERE d.rule = 0 AND h.bad + coalesce(s.needs_bad, 0) > 0 AND d.dependents IS NOT NULL),
-           array_agg(h.def_no) FILTER (WHERE d.rule = 0 AND h.bad + coalesce(s.needs_bad, 0) > 0 AND d.dependents IS NOT NULL)
+           array_agg(h.run_id) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL),
+           array_agg(h.def_no) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL),
+           array_agg(v.verdict),
+           -- a branch that is not taken is skipped; what a failure above keeps from running has fallen
+           array_agg(CASE WHEN v.may_fall AND d.rule IN (0, 2, 10) AND millrace_internal.some_need_fell(in_shard, h.run_id, d.needs) THEN 14 ELSE 12 END::smallint),
+           bool_or(d.rule BETWEEN 2 AND 4)
     INTO runs, defs, versions, n, bad, needs_counts, rules, delays, paused, untouched, queues, handlers, priorities, tenants, ranks, promising, partial_runs, partial_defs, moot_runs,
-         falling_runs, falling_defs
+         falling_runs, falling_defs, verdicts, bad_states, looks
     FROM (SELECT * FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad)
           WHERE (h.run_id & 255) = in_shard ORDER BY h.run_id, h.def_no) h
     JOIN millrace_internal.run r ON r.run_id = h.run_id AND r.shard = in_shard
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = h.def_no
-    LEFT JOIN millrace_internal.step s ON s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard;
+    LEFT JOIN millrace_internal.step s ON s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN d.rule BETWEEN 2 AND 4 AND coalesce(s.needs_left, d.needs_count) <= h.n AND coalesce(s.state, 0) = 0
+                    THEN millrace_internal.rule_holds(in_shard, h.run_id, d.version_id, d.needs, d.rule, d.rule_path) END AS verdict,
+               CASE d.rule WHEN 0 THEN h.bad + coalesce(s.needs_bad, 0) > 0 WHEN 1 THEN false WHEN 2 THEN h.bad + coalesce(s.needs_bad, 0) > 0
+                           WHEN 10 THEN h.bad = h.n ELSE true END AS may_fall OFFSET 0) v;
 END $$;
 COMMENT ON FUNCTION millrace_internal.settle_plan(smallint, bigint[], integer[], integer[], integer[]) IS 'Reads what decides about dependents. Changes nothing.';
 
@@ -116,16 +126,20 @@ COMMENT ON FUNCTION millrace_internal.handover(smallint, bigint[], integer[], in
 'Which dependents the reporting agent gets at once.';
 
 -- The rule of a step, once one more batch of its needs has ended. Inlined into the statements that use it.
-CREATE OR REPLACE FUNCTION millrace_internal.decided(needs_left integer, n integer, rule smallint, bad integer, good_state smallint)
+-- Arguments: any_good  one of this batch has completed; verdict  what a rule says that looks at its needs, once all have ended
+CREATE OR REPLACE FUNCTION millrace_internal.decided(needs_left integer, n integer, rule smallint, bad integer, any_good boolean, verdict boolean, good_state smallint, bad_state smallint)
 RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN needs_left > n THEN 0::smallint WHEN rule = 0 AND bad > 0 THEN 12::smallint ELSE good_state END
+    SELECT CASE WHEN rule = 10 AND any_good THEN good_state
+                WHEN needs_left > n THEN 0::smallint
+                WHEN rule = 1 OR rule = 0 AND bad = 0 OR verdict THEN good_state
+                ELSE bad_state END
 $$;
-COMMENT ON FUNCTION millrace_internal.decided(integer, integer, smallint, integer, smallint) IS
-'pending while needs are left, skipped where all_completed finds a bad one, else the state that the step takes when its rule holds.';
+COMMENT ON FUNCTION millrace_internal.decided(integer, integer, smallint, integer, boolean, boolean, smallint, smallint) IS
+'pending while needs are left that the rule waits for, else the state that the step takes when its rule holds, or does not.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.settle_apply(
     in_shard smallint, runs bigint[], defs integer[], versions integer[], n integer[], bad integer[], needs_counts integer[], rules smallint[],
-    delays double precision[], paused boolean[], untouched boolean[], queues integer[], handlers integer[], priorities smallint[], tenants integer[],
+    verdicts boolean[], bad_states smallint[], delays double precision[], paused boolean[], untouched boolean[], queues integer[], handlers integer[], priorities smallint[], tenants integer[],
     ranks real[], may boolean[], in_agent_id integer, in_receipt_no bigint,
     OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[],
     OUT ready_runs bigint[], OUT ready_steps integer[], OUT ready_queues integer[], OUT ready_handlers integer[], OUT ready_priorities smallint[],
@@ -140,32 +154,32 @@ DECLARE
 BEGIN
     WITH hit AS MATERIALIZED (
         SELECT u.*, CASE WHEN u.delay IS NOT NULL THEN 1 WHEN u.paused THEN 3 WHEN u.may THEN 4 ELSE 2 END::smallint AS good_state
-        FROM unnest(runs, defs, versions, n, bad, needs_counts, rules, delays, paused, untouched, queues, handlers, priorities, tenants, ranks, may)
-             u (run_id, def_no, version_id, n, bad, needs_count, rule, delay, paused, untouched, queue_id, handler_id, priority, tenant_id, rank, may)
+        FROM unnest(runs, defs, versions, n, bad, needs_counts, rules, verdicts, bad_states, delays, paused, untouched, queues, handlers, priorities, tenants, ranks, may)
+             u (run_id, def_no, version_id, n, bad, needs_count, rule, verdict, bad_state, delay, paused, untouched, queue_id, handler_id, priority, tenant_id, rank, may)
         WHERE (u.run_id & 255) = in_shard),
     made AS MATERIALIZED (
         -- all needs ended in this call and nothing has touched the step before: its first row is its decided row
-        SELECT h.*, millrace_internal.decided(h.needs_count, h.n, h.rule, h.bad, h.good_state) AS state FROM hit h WHERE h.untouched),
+        SELECT h.*, millrace_internal.decided(h.needs_count, h.n, h.rule, h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) AS state FROM hit h WHERE h.untouched),
     inserted AS (
         INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, state, attempts, token, needs_bad, agent_id, receipt_no, ready_at, started_at, finished_at)
         SELECT in_shard, m.run_id, m.def_no, m.version_id, m.def_no, m.state, (m.state = 4)::integer, (m.state = 4)::integer, m.bad,
                CASE WHEN m.state = 4 THEN in_agent_id END, CASE WHEN m.state = 4 THEN in_receipt_no END,
-               CASE WHEN m.state IN (2, 3, 4) THEN now_at WHEN m.state = 1 THEN now_at + make_interval(secs => m.delay) END, CASE WHEN m.state = 4 THEN now_at END, CASE WHEN m.state = 12 THEN now_at END
+               CASE WHEN m.state IN (2, 3, 4) THEN now_at WHEN m.state = 1 THEN now_at + make_interval(secs => m.delay) END, CASE WHEN m.state = 4 THEN now_at END, CASE WHEN m.state >= 12 THEN now_at END
         FROM made m),
     counted AS (
         UPDATE millrace_internal.step s
-        SET needs_left = s.needs_left - h.n,
+        SET needs_left = CASE WHEN millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) = 0 THEN s.needs_left - h.n ELSE 0 END,
             needs_bad = s.needs_bad + h.bad,
-            state = millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state),
-            attempts = s.attempts + (millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) = 4)::integer,
-            token = s.token + (millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) = 4)::integer,
-            agent_id = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) WHEN 4 THEN in_agent_id ELSE s.agent_id END,
-            receipt_no = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) WHEN 4 THEN in_receipt_no ELSE s.receipt_no END,
-            ready_at = CASE WHEN millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) IN (2, 3, 4) THEN now_at
-                            WHEN millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) = 1 THEN now_at + make_interval(secs => h.delay)
+            state = millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state),
+            attempts = s.attempts + (millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) = 4)::integer,
+            token = s.token + (millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) = 4)::integer,
+            agent_id = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) WHEN 4 THEN in_agent_id ELSE s.agent_id END,
+            receipt_no = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) WHEN 4 THEN in_receipt_no ELSE s.receipt_no END,
+            ready_at = CASE WHEN millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) IN (2, 3, 4) THEN now_at
+                            WHEN millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) = 1 THEN now_at + make_interval(secs => h.delay)
                             ELSE s.ready_at END,
-            started_at = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) WHEN 4 THEN now_at ELSE s.started_at END,
-            finished_at = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.good_state) WHEN 12 THEN now_at END
+            started_at = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) WHEN 4 THEN now_at ELSE s.started_at END,
+            finished_at = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) WHEN 12 THEN now_at WHEN 14 THEN now_at END
         FROM hit h
         WHERE NOT h.untouched AND s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard AND s.state = 0
         RETURNING h.run_id, h.def_no, h.version_id, s.state, s.attempts, s.token, h.queue_id, h.handler_id, h.priority, h.tenant_id, h.rank, h.delay),
@@ -179,7 +193,7 @@ BEGIN
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
         SELECT d.run_id, now_at, xact, d.def_no, CASE d.state WHEN 4 THEN in_agent_id END, d.attempts, in_shard,
                CASE d.state WHEN 4 THEN 8 WHEN 1 THEN 9 ELSE 13 END, CASE d.state WHEN 1 THEN jsonb_build_object('due_at', d.due_at) END
-        FROM decision d WHERE d.state IN (1, 4, 12))
+        FROM decision d WHERE d.state IN (1, 4, 12, 14))
     SELECT array_agg(d.run_id) FILTER (WHERE d.state = 4), array_agg(d.def_no) FILTER (WHERE d.state = 4),
            array_agg(d.token) FILTER (WHERE d.state = 4), array_agg(d.attempts) FILTER (WHERE d.state = 4),
            array_agg(d.run_id) FILTER (WHERE d.state = 2), array_agg(d.def_no) FILTER (WHERE d.state = 2),
@@ -187,13 +201,13 @@ BEGIN
            array_agg(d.priority) FILTER (WHERE d.state = 2), array_agg(d.tenant_id) FILTER (WHERE d.state = 2), array_agg(d.rank) FILTER (WHERE d.state = 2),
            array_agg(d.run_id) FILTER (WHERE d.state = 1), array_agg(d.def_no) FILTER (WHERE d.state = 1),
            array_agg(d.token) FILTER (WHERE d.state = 1), array_agg(d.due_at) FILTER (WHERE d.state = 1),
-           array_agg(d.run_id) FILTER (WHERE d.state = 12), array_agg(d.def_no) FILTER (WHERE d.state = 12)
+           array_agg(d.run_id) FILTER (WHERE d.state >= 12), array_agg(d.def_no) FILTER (WHERE d.state >= 12)
     INTO started_runs, started_steps, tokens, attempts, ready_runs, ready_steps, ready_queues, ready_handlers, ready_priorities, ready_tenants, ready_ranks,
          waiting_runs, waiting_steps, waiting_tokens, waiting_due, skipped_runs, skipped_defs
     FROM decision d;
 END $$;
-COMMENT ON FUNCTION millrace_internal.settle_apply(smallint, bigint[], integer[], integer[], integer[], integer[], integer[], smallint[], double precision[],
-    boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint) IS
+COMMENT ON FUNCTION millrace_internal.settle_apply(smallint, bigint[], integer[], integer[], integer[], integer[], integer[], smallint[], boolean[], smallint[],
+    double precision[], boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint) IS
 'Writes the decisions of one wave. Tables changed: step, event.';
 
 -- What follows from steps that were skipped: the next wave's hits, and the closing steps among them.

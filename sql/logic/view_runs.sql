@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION millrace_internal.run_tally(in_run_id bigint, OUT completed integer, OUT failed integer, OUT skipped integer, OUT cancelled integer,
     OUT running integer, OUT ready integer, OUT waiting integer, OUT started_at timestamptz)
 LANGUAGE sql STABLE AS $$
-    SELECT count(*) FILTER (WHERE s.state = 10)::integer, count(*) FILTER (WHERE s.state = 11)::integer, count(*) FILTER (WHERE s.state = 12)::integer,
+    SELECT count(*) FILTER (WHERE s.state = 10)::integer, count(*) FILTER (WHERE s.state = 11)::integer, count(*) FILTER (WHERE s.state IN (12, 14))::integer,
            count(*) FILTER (WHERE s.state = 13)::integer, count(*) FILTER (WHERE s.state = 4)::integer, count(*) FILTER (WHERE s.state IN (2, 3))::integer,
            count(*) FILTER (WHERE s.state = 1)::integer, min(s.started_at)
     FROM millrace_internal.step s WHERE s.run_id = in_run_id AND s.shard = (in_run_id & 255)
@@ -25,7 +25,7 @@ JOIN millrace_internal.tenant t USING (tenant_id)
 -- no function: where no count is asked for, the planner drops this join, and nothing is counted
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE s.state = 10)::integer AS completed, count(*) FILTER (WHERE s.state = 11)::integer AS failed,
-           count(*) FILTER (WHERE s.state = 4)::integer AS running, count(*) FILTER (WHERE s.state = 12)::integer AS skipped,
+           count(*) FILTER (WHERE s.state = 4)::integer AS running, count(*) FILTER (WHERE s.state IN (12, 14))::integer AS skipped,
            count(*) FILTER (WHERE s.state = 13)::integer AS cancelled, min(s.started_at) AS started_at
     FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard) n ON true;
 COMMENT ON VIEW millrace.runs IS 'Runs, with their steps counted. Order by run_id for the latest.';

@@ -62,6 +62,7 @@ CREATE TABLE millrace_internal.step_definition (
     settings       jsonb,
     input          jsonb,
     required       jsonb,
+    rule_path      jsonpath,
     CONSTRAINT step_definition_pkey PRIMARY KEY (version_id, def_no),
     -- the key comes first: beside the primary key there is then no other way to a step by its number
     CONSTRAINT step_definition_key_version_id_key UNIQUE (key, version_id)
@@ -72,6 +73,8 @@ COMMENT ON COLUMN millrace_internal.step_definition.dependents IS 'Dependents al
 COMMENT ON COLUMN millrace_internal.step_definition.workflow IS 'The workflow''s name: a claim answers it without two more look-ups.';
 COMMENT ON COLUMN millrace_internal.step_definition.handler IS 'The handler''s name beside its number, for the same reason.';
 COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the names in input whose paths must match.';
+COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
+COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
 COMMENT ON COLUMN millrace_internal.step_definition.needs IS 'All declared needs, ascending; null when there are none.';
 COMMENT ON COLUMN millrace_internal.step_definition.rank IS 'Longest remaining path from here to the end of the run, this step included, in expected seconds.';
 

@@ -4,6 +4,20 @@
 -- Inputs may have to match (`required`).
 ALTER TABLE millrace_internal.step_definition ADD COLUMN required jsonb;
 COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the names in input whose paths must match.';
+
+-- Rules that look at what became of the needs.
+ALTER TABLE millrace_internal.step_definition ADD COLUMN rule_path jsonpath;
+COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
+COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
+ALTER TABLE millrace_internal.step DROP CONSTRAINT step_state_check;
+ALTER TABLE millrace_internal.step ADD CONSTRAINT step_state_check CHECK (state IN (0, 1, 2, 3, 4, 10, 11, 12, 13, 14));
+COMMENT ON COLUMN millrace_internal.step.state IS
+'0 pending, 1 waiting, 2 ready, 3 parked (ready, in a paused run), 4 running, 10 completed, 11 failed,
+12 skipped, 13 cancelled, 14 fallen (skipped because of a failure or a cancel above)';
+DROP FUNCTION millrace_internal.decided(integer, integer, smallint, integer, smallint);
+DROP FUNCTION millrace_internal.settle_plan(smallint, bigint[], integer[], integer[], integer[]);
+DROP FUNCTION millrace_internal.settle_apply(smallint, bigint[], integer[], integer[], integer[], integer[], integer[], smallint[], double precision[],
+    boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint);
 DROP FUNCTION millrace_internal.definition_steps(jsonb);
 
 -- Tests stop the clock.
