@@ -98,6 +98,12 @@ CREATE FUNCTION test.log(name text) RETURNS TABLE (event text, step text, attemp
     FROM millrace.events e LEFT JOIN millrace.steps s USING (run_id, step_no) WHERE e.run_id = test.run(name) ORDER BY e.event_id
 $$;
 
+-- Until the keeper has filled the dispatcher; at once on the plain tier.
+CREATE PROCEDURE test.await_dispatcher() LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE (SELECT state FROM millrace.dispatcher) = 'cold' LOOP COMMIT; END LOOP;
+END $$;
+
 -- An error, in one row: its code, message, detail and hint; with the numbers of runs, agents and versions left out.
 CREATE FUNCTION test.fails(statement text) RETURNS TABLE (code text, message text, detail text, hint text) LANGUAGE plpgsql AS $$
 BEGIN

@@ -56,13 +56,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
           AND NOT CASE WHEN jsonb_typeof(step -> 'priority') = 'number'
                        THEN (step ->> 'priority')::numeric BETWEEN -1000 AND 1000 AND (step ->> 'priority')::numeric % 1 = 0 ELSE false END
         UNION ALL
-        SELECT '.rule', 'MR112', '%s: "%s" is not a rule' || coalesce(': ' || replace(r.problem, '%', '%%'), ''), step -> 'rule',
+        SELECT '.rule', 'MR112', '%s: "%s" is not a rule' || replace(r.problem, '%', '%%'), step -> 'rule',
                'Rules: all_completed, all_done, none_failed, all_failed, any_completed, or an expression such as a.completed && (b.failed || c.skipped).'
-        FROM (SELECT CASE WHEN jsonb_typeof(step -> 'rule') = 'string' AND step ->> 'rule' ~ '[.&|!()]'
-                          THEN millrace_internal.rule_problem(step ->> 'rule', step -> 'needs') END) r (problem)
-        WHERE step ? 'rule'
-          AND (coalesce(step ->> 'rule', '') NOT IN ('all_completed', 'all_done', 'none_failed', 'all_failed', 'any_completed')
-               AND NOT coalesce(jsonb_typeof(step -> 'rule') = 'string' AND step ->> 'rule' ~ '[.&|!()]' AND r.problem IS NULL, false))
+        FROM (SELECT CASE WHEN jsonb_typeof(step -> 'rule') <> 'string' OR step ->> 'rule' !~ '[.&|!()]' THEN ''
+                          ELSE ': ' || millrace_internal.rule_problem(step ->> 'rule', step -> 'needs') END) r (problem)
+        WHERE step ? 'rule' AND coalesce(step ->> 'rule', '') NOT IN ('all_completed', 'all_done', 'none_failed', 'all_failed', 'any_completed')
+          AND r.problem IS NOT NULL
         UNION ALL
         SELECT '.' || k, 'MR112', '%s: "%s" is not a name', step -> k, 'A name is text of 1 to 200 bytes without control characters.'
         FROM unnest(ARRAY['queue', 'handler']) k

@@ -10,12 +10,19 @@ RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
 $$;
 COMMENT ON FUNCTION millrace_internal.rule_code(text) IS 'A rule''s number; 4 for an expression.';
 
+-- Terms and operators; the parts in parentheses: the word, its key, plain or in quotes, its state.
+CREATE OR REPLACE FUNCTION millrace_internal.rule_word()
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT '((?:([[:alnum:]_-]+)|"([^"]+)")\.(completed|failed|skipped|cancelled|done)(?![[:alnum:]_])|&&|\|\||!|\(|\))'
+$$;
+COMMENT ON FUNCTION millrace_internal.rule_word() IS 'What a rule''s expression is made of, as a regular expression.';
+
 -- An expression, word by word: terms (key.state), operators, parentheses. What is none of these is left out.
 CREATE OR REPLACE FUNCTION millrace_internal.rule_words(expression text)
 RETURNS TABLE (ord bigint, word text, key text, state text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT m.ord, m.parts[1], coalesce(m.parts[2], m.parts[3]), m.parts[4]
-    FROM regexp_matches(expression, '((?:([[:alnum:]_-]+)|"([^"]+)")\.(completed|failed|skipped|cancelled|done)(?![[:alnum:]_])|&&|\|\||!|\(|\))', 'g')
+    FROM regexp_matches(expression, millrace_internal.rule_word(), 'g')
          WITH ORDINALITY m (parts, ord)
 $$;
 COMMENT ON FUNCTION millrace_internal.rule_words(text) IS 'The words of a rule''s expression.';
@@ -39,7 +46,7 @@ RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         WHEN stranger.key IS NOT NULL THEN format('"%s" is not among its needs', stranger.key)
         WHEN millrace_internal.path_problem(millrace_internal.rule_path(expression)) IS NOT NULL THEN 'its operators and parentheses do not match'
         WHEN millrace_internal.rule_path(expression) IS NULL THEN 'it is empty' END
-    FROM (SELECT regexp_replace(expression, '(?:[[:alnum:]_-]+|"[^"]+")\.(?:completed|failed|skipped|cancelled|done)(?![[:alnum:]_])|&&|\|\||!|\(|\)', ' ', 'g')) left_over (text)
+    FROM (SELECT regexp_replace(expression, millrace_internal.rule_word(), ' ', 'g')) left_over (text)
     LEFT JOIN LATERAL (SELECT w.key FROM millrace_internal.rule_words(expression) w
                        WHERE w.key IS NOT NULL AND NOT coalesce(needs, '[]') ? w.key ORDER BY w.ord LIMIT 1) stranger ON true
 $$;

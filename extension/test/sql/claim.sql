@@ -67,12 +67,7 @@ SELECT test.show('again');
 SELECT test.claim('x', 10);
 
 -- What the sink holds and the tables no longer show as ready is passed over, and counted.
-DO $$
-BEGIN
-    WHILE (SELECT state FROM millrace.dispatcher) = 'cold' LOOP
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-END $$;
+CALL test.await_dispatcher();
 SELECT test.define('claim-stale', 'a');
 SELECT test.start('claim-stale', 'stale');
 SELECT coalesce(stale, 0) AS stale_before FROM millrace.dispatcher \gset

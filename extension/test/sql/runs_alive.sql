@@ -9,7 +9,6 @@ BEGIN
     WHILE (SELECT coalesce(max(below), 0) FROM millrace_internal.run_horizon) <= (SELECT max(run_id) FROM millrace_internal.run) LOOP
         PERFORM millrace_internal.keep_run_horizon(1);
         COMMIT;
-        PERFORM pg_sleep(0.01);
     END LOOP;
 END $$;
 CREATE FUNCTION pg_temp.alive(most bigint DEFAULT 1000, after_run bigint DEFAULT -1) RETURNS TABLE (names text) LANGUAGE sql AS $$
