@@ -24,6 +24,7 @@ LOGIC_FILES = \
   logic/dictionary.sql \
   logic/state_names.sql \
   logic/json.sql \
+  logic/shape.sql \
   logic/graph.sql \
   logic/rank.sql \
   logic/dispatcher.sql \
