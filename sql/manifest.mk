@@ -29,6 +29,7 @@ LOGIC_FILES = \
   logic/rank.sql \
   logic/dispatcher.sql \
   logic/rule.sql \
+  logic/condition.sql \
   logic/definition_parse.sql \
   logic/definition_check.sql \
   logic/define.sql \
@@ -46,6 +47,7 @@ LOGIC_FILES = \
   logic/finish.sql \
   logic/fall.sql \
   logic/lock.sql \
+  logic/enter.sql \
   logic/settle.sql \
   logic/report.sql \
   logic/give_back.sql \

@@ -71,7 +71,7 @@ read_step(Call *call, Hit *hit)
 	hit->rank = millrace_rank(hit->version_id, hit->def_no, hit->definition->rank);
 	hit->needs_left = hit->definition->needs_count;
 	hit->handed_over = false;
-	if (hit->definition->rule > RULE_ALL_DONE || hit->definition->has_delay)
+	if (hit->definition->rule > RULE_ALL_DONE || hit->definition->has_delay || hit->definition->looked_at)
 		return false;
 
 	hit->exists = millrace_leaf_find_step(leaf, hit->run_id, hit->def_no, call->shard);

@@ -37,7 +37,7 @@ BEGIN
     xact := pg_current_xact_id()::text::bigint;
     FOR held IN
         SELECT s.agent_id, array_agg(s.run_id) AS runs, array_agg(s.step_no) AS steps, array_agg(s.token) AS tokens, array_agg(s.receipt_no) AS receipts
-        FROM millrace_internal.step s WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 4
+        FROM millrace_internal.step s WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 4 AND s.agent_id > 0
         GROUP BY s.agent_id ORDER BY s.agent_id
     LOOP
         PERFORM millrace_internal.revoke(held.agent_id, held.runs, held.steps, held.tokens, 'cancelled');
@@ -50,7 +50,7 @@ BEGIN
         WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state < 10
         RETURNING s.step_no, s.attempts, s.agent_id, s.started_at)
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
-    SELECT in_run_id, now_at, xact, g.step_no, CASE WHEN g.attempts > 0 THEN g.agent_id END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
+    SELECT in_run_id, now_at, xact, g.step_no, CASE WHEN g.attempts > 0 THEN nullif(g.agent_id, 0) END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
     UPDATE millrace_internal.run u SET state = final_state, finished_at = now_at, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
     VALUES (in_run_id, now_at, xact, in_shard, CASE final_state WHEN 12 THEN 6 ELSE 5 END, CASE WHEN reason IS NOT NULL THEN jsonb_build_object('reason', reason) END);

@@ -91,24 +91,27 @@ BEGIN
     FROM millrace_internal.definition_needs(definition) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key);
     SELECT * INTO g FROM millrace_internal.graph_build(cardinality(keys), coalesce(froms, '{}'), coalesce(tos, '{}'), rules, expected, 16 * 1024 * 1024);
 
-    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, graph, defined_by, search_path)
+    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, looked_at_roots, graph, defined_by, search_path)
     SELECT new_id, owner_id, coalesce((SELECT max(v.version) FROM millrace_internal.version v WHERE v.workflow_id = owner_id), 0) + 1,
            is_inline, hash, definition, CASE definition ->> 'on_failure' WHEN 'cancel' THEN 1 ELSE 0 END, cardinality(keys),
            (SELECT sum(cardinality(millrace_internal.graph_needs(g.graph, n))) FROM generate_series(1, cardinality(keys)) n),
            (SELECT count(*) FROM unnest(g.closing) c WHERE c),
            ARRAY(SELECT n::integer FROM unnest(g.needs_count) WITH ORDINALITY c (needs, n) WHERE c.needs = 0 ORDER BY n),
+           (SELECT array_agg(n.def_no ORDER BY n.def_no) FROM millrace_internal.definition_steps(definition) s
+            JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) USING (ordinal)
+            WHERE g.needs_count[n.def_no] = 0 AND (s.traits ? 'when' OR millrace_internal.is_entered(s.traits))),
            g.graph, definer::regrole, path_of_definer;
 
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, timeout, delay, expected,
-        settings, input, required, level, rank, needs_count, closing, dependents, needs)
+        settings, input, required, level, rank, needs_count, closing, dependents, needs, traits, entered)
     SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
            coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
            coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
            coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
            s.settings, s.input, s.required, b.level, b.rank, b.needs_count, b.closing,
-           nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no), '{}')
+           nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no), '{}'), s.traits, millrace_internal.is_entered(s.traits)
     FROM millrace_internal.definition_steps(definition) s
     JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
     JOIN unnest(g.level, g.rank, g.needs_count, g.closing, g.dependents_start[1:cardinality(keys)], g.dependents_start[2:])

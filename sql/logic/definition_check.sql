@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter'] END
 $$;
@@ -85,6 +85,7 @@ BEGIN
         RETURN QUERY SELECT u.path, u.code, u.message, u.hint FROM millrace_internal.unknown_keys(step -> 'retry', 'retry', at_path || '.retry') u;
     END IF;
     RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.policy_problems(step, at_path) p;
+    RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_problems(step, at_path) c;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES

@@ -1,9 +1,16 @@
 -- Purpose: a definition as rows. Nothing here refuses anything: logic/definition_check.sql does, before.
 
+-- What the engine looks at when it would become ready.
+CREATE OR REPLACE FUNCTION millrace_internal.is_entered(traits jsonb)
+RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(traits ?| '{}', false)
+$$;
+COMMENT ON FUNCTION millrace_internal.is_entered(jsonb) IS 'Whether the engine enters steps with these traits (logic/enter.sql).';
+
 -- Returns: one row per step, with the workflow's defaults filled in.
 CREATE OR REPLACE FUNCTION millrace_internal.definition_steps(definition jsonb)
 RETURNS TABLE (ordinal integer, key text, handler text, queue text, rule smallint, rule_path jsonpath, priority smallint,
-               retry jsonb, timeout jsonb, delay jsonb, expected jsonb, settings jsonb, input jsonb, required jsonb, needs jsonb)
+               retry jsonb, timeout jsonb, delay jsonb, expected jsonb, settings jsonb, input jsonb, required jsonb, needs jsonb, traits jsonb)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT s.ordinality::integer,
            s.step ->> 'key',
@@ -13,7 +20,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
            CASE WHEN millrace_internal.rule_code(s.step ->> 'rule') = 4 THEN millrace_internal.rule_path(s.step ->> 'rule')::jsonpath END,
            coalesce((s.step ->> 'priority')::numeric::smallint, 0::smallint),
            s.step -> 'retry', s.step -> 'timeout', s.step -> 'delay', s.step -> 'expected',
-           s.step -> 'with', s.step -> 'input', s.step -> 'required', s.step -> 'needs'
+           s.step -> 'with', s.step -> 'input', s.step -> 'required', s.step -> 'needs',
+           nullif(s.step - ARRAY['key', 'handler', 'queue', 'rule', 'priority', 'retry', 'timeout', 'delay', 'expected', 'with', 'input', 'required', 'needs', 'description'], '{}')
     FROM (SELECT e.ordinality,
                  CASE WHEN d.defaults IS NULL THEN e.step
                       WHEN d.defaults ? 'retry' AND e.step ? 'retry'

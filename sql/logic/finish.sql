@@ -1,6 +1,7 @@
 -- Purpose: the first pass of every decision over running steps: their own rows (class 1 of docs/locking.md).
 -- Completions alone never come here: work_complete (logic/work.sql) is the same for them, and faster.
--- Codes: 1 completed, 2 failed, 3 fatal, 4 timed out, 5 given back, 6 its agent was lost; 0 is passed over.
+-- Codes: 1 completed, 2 failed, 3 fatal, 4 timed out, 5 given back, 6 its agent was lost,
+-- 7 skipped (by the engine itself, which holds steps as agent 0); 0 is passed over.
 
 -- Back-off before the next try, in seconds, from the attempts on the step itself.
 CREATE OR REPLACE FUNCTION millrace_internal.backoff(attempts integer, base double precision, factor double precision, longest double precision, jitter double precision)
@@ -36,12 +37,13 @@ BEGIN
                CASE WHEN u.code = 1 THEN 10
                     WHEN u.code = 3 THEN 11
                     WHEN u.code = 5 THEN 2
+                    WHEN u.code = 7 THEN 12
                     WHEN u.code = 6 THEN CASE WHEN s.attempts <= greatest(d.retry_limit, lost_limit) THEN 2 ELSE 11 END
                     WHEN s.attempts > d.retry_limit THEN 11
                     WHEN r.wait > 0 THEN 1 ELSE 2 END AS next
         FROM unnest(run_ids, step_nos, tokens, codes, errors, elapsed) WITH ORDINALITY u (run_id, step_no, token, code, error, elapsed, ord)
         JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
-             AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id AND u.code > 0
+             AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id AND u.code > 0
         JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
         CROSS JOIN LATERAL (SELECT CASE WHEN u.code IN (2, 4)
                             THEN millrace_internal.backoff(s.attempts, d.retry_backoff, d.retry_factor, d.retry_max, d.retry_jitter) END AS wait OFFSET 0) r
@@ -55,18 +57,18 @@ BEGIN
                                    WHEN 1 THEN coalesce(frozen, clock_timestamp()) + make_interval(secs => m.wait) ELSE s.ready_at END,
             finished_at = CASE WHEN m.next >= 10 THEN coalesce(frozen, clock_timestamp()) END,
             elapsed = m.elapsed,
-            error = CASE WHEN m.code = 1 THEN NULL ELSE coalesce(m.error, s.error) END
+            error = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.error, s.error) END
         FROM mine m
-        WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state = 4 AND s.token = m.token
+        WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state IN (4, 5) AND s.token = m.token
         RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.wait, m.dependents, m.closing,
                   coalesce(s.finished_at, frozen, clock_timestamp()) AS at, CASE m.next WHEN 1 THEN s.ready_at END AS due_at),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
-        SELECT o.run_id, o.at, xact, o.step_no, in_agent_id, CASE WHEN o.code = 5 THEN o.attempts + 1 ELSE o.attempts END, in_shard,
-               CASE WHEN o.next = 10 THEN 11 WHEN o.next = 11 THEN 12 WHEN o.code IN (5, 6) THEN 10 ELSE 9 END,
+        SELECT o.run_id, o.at, xact, o.step_no, nullif(in_agent_id, 0), CASE WHEN o.code = 5 THEN o.attempts + 1 ELSE o.attempts END, in_shard,
+               CASE WHEN o.next = 10 THEN 11 WHEN o.next = 11 THEN 12 WHEN o.next = 12 THEN 13 WHEN o.code IN (5, 6) THEN 10 ELSE 9 END,
                CASE WHEN o.code = 1 THEN NULL
                     WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost'])[o.code])
-                    WHEN o.code = 5 THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
+                    WHEN o.code IN (5, 7) THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
                     WHEN o.code = 6 THEN jsonb_build_object('reason', 'agent lost')
                     ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END,
                                             'due_at', coalesce(o.due_at, o.at)) END

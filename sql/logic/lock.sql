@@ -53,7 +53,7 @@ BEGIN
     SELECT array_agg(DISTINCT s.run_id) INTO doomed
     FROM unnest(run_ids, step_nos, tokens, codes) u (run_id, step_no, token, code)
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
-         AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id
+         AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id
     JOIN millrace_internal.version v ON v.version_id = s.version_id AND v.on_failure = 1
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
     WHERE u.code = 3 OR (u.code IN (2, 4) AND s.attempts > d.retry_limit) OR (u.code = 6 AND s.attempts > greatest(d.retry_limit, lost_limit));

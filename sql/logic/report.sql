@@ -30,6 +30,7 @@ BEGIN
             PERFORM millrace_internal.sink_push(in_shard, own.ready_runs, own.ready_steps, own.ready_queues, own.ready_handlers,
                                                 own.ready_priorities, own.ready_tenants, own.ready_ranks);
         END IF;
+        PERFORM millrace_internal.outputs_keep(in_shard, run_ids, step_nos, codes, outputs, own.applied);
         IF own.left_runs IS NOT NULL THEN
             next := millrace_internal.settle_left(in_shard, in_agent_id, own.left_runs, own.left_defs, own.left_n, own.ended_runs, own.ended_closing,
                                                   in_receipt_no, in_queues, in_handlers,
@@ -43,13 +44,14 @@ BEGIN
             PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes);
         END IF;
         own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed);
+        PERFORM millrace_internal.outputs_keep(in_shard, run_ids, step_nos, codes, outputs, own.applied);
         ended_runs := own.ended_runs; ended_closing := own.ended_closing; ended_failed := own.ended_failed;
         IF own.hit_runs IS NOT NULL THEN
             next := millrace_internal.settle(in_shard, own.hit_runs, own.hit_defs, own.hit_n, own.hit_bad,
                                              in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
             started_runs := next.started_runs; started_steps := next.started_steps;
             started_tokens := next.tokens; started_attempts := next.attempts;
-            ended_failed := ended_failed || array_fill(0, ARRAY[coalesce(cardinality(next.ended_runs), 0)]);
+            ended_failed := ended_failed || next.ended_failed;
             ended_runs := ended_runs || next.ended_runs; ended_closing := ended_closing || next.ended_closing;
             moot_runs := next.moot_runs;
         END IF;
@@ -64,12 +66,6 @@ BEGIN
     IF applied IS NULL THEN
         RETURN;
     END IF;
-    IF outputs IS NOT NULL THEN
-        INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
-        SELECT in_shard, u.run_id, u.step_no, u.output
-        FROM unnest(run_ids, step_nos, codes, outputs) WITH ORDINALITY u (run_id, step_no, code, output, ord)
-        WHERE u.output IS NOT NULL AND u.code = 1 AND u.ord = ANY (own.applied);
-    END IF;
     IF ended_runs IS NOT NULL THEN
         PERFORM millrace_internal.close_runs(in_shard, ended_runs, ended_closing, ended_failed);
     END IF;
@@ -80,6 +76,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer) IS
 'Outcomes of running steps, with everything that follows from them.';
+
+-- Before the dependents are decided: their conditions may look at outputs. Arguments: as decide; in_applied by place.
+CREATE OR REPLACE FUNCTION millrace_internal.outputs_keep(in_shard smallint, run_ids bigint[], step_nos integer[], codes smallint[], outputs jsonb[], in_applied integer[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF outputs IS NOT NULL AND in_applied IS NOT NULL THEN
+        INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
+        SELECT in_shard, u.run_id, u.step_no, u.output
+        FROM unnest(run_ids, step_nos, codes, outputs) WITH ORDINALITY u (run_id, step_no, code, output, ord)
+        WHERE u.output IS NOT NULL AND u.code = 1 AND u.ord = ANY (in_applied);
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.outputs_keep(smallint, bigint[], integer[], smallint[], jsonb[], integer[]) IS 'Stores the outputs of completed steps. Tables changed: output.';
 
 -- Dependents of completions that work_complete could not decide, and the ends of runs, which come after them.
 -- Arguments: left_* and ended_* as work_complete answers them; the rest as in millrace_internal.decide
@@ -96,9 +105,9 @@ BEGIN
     next := millrace_internal.settle(in_shard, left_runs, left_defs, left_n, array_fill(0, ARRAY[cardinality(left_runs)]),
                                      in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
     started_runs := next.started_runs; started_steps := next.started_steps; tokens := next.tokens; attempts := next.attempts;
-    ended_runs := ended_runs || next.ended_runs; ended_closing := ended_closing || next.ended_closing;
-    IF ended_runs IS NOT NULL THEN
-        PERFORM millrace_internal.close_runs(in_shard, ended_runs, ended_closing, array_fill(0, ARRAY[cardinality(ended_runs)]));
+    IF ended_runs IS NOT NULL OR next.ended_runs IS NOT NULL THEN
+        PERFORM millrace_internal.close_runs(in_shard, ended_runs || next.ended_runs, ended_closing || next.ended_closing,
+                                             array_fill(0, ARRAY[coalesce(cardinality(ended_runs), 0)]) || next.ended_failed);
     END IF;
     IF next.moot_runs IS NOT NULL THEN
         PERFORM millrace_internal.runs_recount(in_shard, next.moot_runs);
@@ -125,10 +134,39 @@ BEGIN
     JOIN millrace_internal.run n ON n.run_id = u.run_id AND n.shard = in_shard
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE (u.run_id & 255) = in_shard;
+    WHERE (u.run_id & 255) = in_shard AND NOT d.entered;
     PERFORM millrace_internal.sink_push(in_shard, r.runs, r.steps, r.queues, r.handlers, r.priorities, r.tenants, r.ranks);
+
+    SELECT array_agg(s.run_id ORDER BY s.run_id, s.step_no) AS runs, array_agg(s.step_no ORDER BY s.run_id, s.step_no) AS steps INTO r
+    FROM unnest(run_ids, step_nos) u (run_id, step_no)
+    JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
+    JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
+    WHERE (u.run_id & 255) = in_shard AND d.entered;
+    IF r.runs IS NOT NULL THEN
+        PERFORM millrace_internal.settle_over(in_shard, over.runs, over.defs, over.states)
+        FROM millrace_internal.enter(in_shard, r.runs, r.steps) over WHERE over.runs IS NOT NULL;
+    END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.make_ready(smallint, bigint[], integer[]) IS 'Publishes steps that are ready again. Tables changed: step (parked), ready (plain tier).';
+COMMENT ON FUNCTION millrace_internal.make_ready(smallint, bigint[], integer[]) IS 'Publishes steps that are ready again, and enters those that the engine looks at. Tables changed: step (parked), ready (plain tier); as enter.';
+
+-- Steps have ended without an agent: all that follows.
+-- Locks and tables changed: as settle, then as close_runs.
+CREATE OR REPLACE FUNCTION millrace_internal.settle_over(in_shard smallint, in_runs bigint[], in_defs integer[], in_states smallint[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rest record;
+    next record;
+BEGIN
+    rest := millrace_internal.settle_ended(in_shard, in_runs, in_defs, in_states);
+    next := millrace_internal.settle(in_shard, rest.hit_runs, rest.hit_defs, rest.hit_n, rest.hit_bad, NULL, NULL, NULL, NULL, NULL, 0);
+    IF rest.ended_runs IS NOT NULL OR next.ended_runs IS NOT NULL THEN
+        PERFORM millrace_internal.close_runs(in_shard, rest.ended_runs || next.ended_runs, rest.ended_closing || next.ended_closing, rest.ended_failed || next.ended_failed);
+    END IF;
+    IF next.moot_runs IS NOT NULL THEN
+        PERFORM millrace_internal.runs_recount(in_shard, next.moot_runs);
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.settle_over(smallint, bigint[], integer[], smallint[]) IS 'Decides what hangs on steps that ended without an agent, and ends their runs.';
 
 -- Arguments: per run (which may occur twice) the closing steps that ended, and the steps that failed
 -- Locks: run rows, ascending. Tables changed: run, event; all that on_failure: cancel cancels.

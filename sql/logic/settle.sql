@@ -3,19 +3,20 @@
 
 -- Arguments: hit_*  dependents, how many of their needs ended, how many of these badly
 --            in_agent_id ... max_start  to whom steps may be handed over; in_receipt_no null: to nobody
--- Returns:   what was handed over; closing steps that were skipped, by run; runs with hits that had been decided before (after a retry)
+-- Returns:   what was handed over; by run, closing steps that ended here and steps that failed; runs with hits that had been decided before (after a retry)
 -- Locks: dependents, ascending. Tables changed: step, event, timer, ready (plain tier).
 CREATE OR REPLACE FUNCTION millrace_internal.settle(
     in_shard smallint, hit_runs bigint[], hit_defs integer[], hit_n integer[], hit_bad integer[],
     in_agent_id integer, in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_start integer,
     OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[],
-    OUT ended_runs bigint[], OUT ended_closing integer[], OUT moot_runs bigint[])
+    OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[], OUT moot_runs bigint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     p      record;      -- the plan of one wave: its hits, with all that decides about them
     may    boolean[];   -- which of them the reporting agent gets at once
     done   record;      -- the wave's outcome
-    rest   record;      -- what follows from its skips
+    over   record;      -- what ended as the engine entered it
+    rest   record;      -- what follows from what has ended
     all_held boolean := false;  -- the rows are locked of all that may be skipped, and of all whose rules look at their needs
 BEGIN
     WHILE hit_runs IS NOT NULL LOOP
@@ -35,7 +36,7 @@ BEGIN
             may := millrace_internal.handover(in_shard, p.runs, p.defs, p.queues, p.handlers, p.priorities, p.tenants, p.ranks, p.promising,
                                               in_queues, in_handlers, rooms, max_start);
         END IF;
-        done := millrace_internal.settle_apply(in_shard, p.runs, p.defs, p.versions, p.n, p.bad, p.needs_counts, p.rules, p.verdicts, p.bad_states, p.delays, p.paused, p.untouched,
+        done := millrace_internal.settle_apply(in_shard, p.runs, p.defs, p.versions, p.n, p.bad, p.needs_counts, p.rules, p.verdicts, p.bad_states, p.delays, p.barred, p.entered, p.paused, p.untouched,
                                                p.queues, p.handlers, p.priorities, p.tenants, p.ranks, may, in_agent_id, in_receipt_no);
         IF done.started_runs IS NOT NULL THEN
             started_runs := started_runs || done.started_runs; started_steps := started_steps || done.started_steps;
@@ -47,12 +48,13 @@ BEGIN
         IF done.waiting_runs IS NOT NULL THEN
             PERFORM millrace_internal.timers_set(in_shard, done.waiting_runs, done.waiting_steps, done.waiting_tokens, done.waiting_due);
         END IF;
-        EXIT WHEN done.skipped_runs IS NULL;
-        -- what was skipped has ended too, and badly
-        rest := millrace_internal.settle_skipped(in_shard, done.skipped_runs, done.skipped_defs);
+        over := millrace_internal.enter(in_shard, done.entering_runs, done.entering_steps);
+        rest := millrace_internal.settle_ended(in_shard, done.skipped_runs || over.runs, done.skipped_defs || over.defs,
+                                               array_fill(12::smallint, ARRAY[coalesce(cardinality(done.skipped_runs), 0)]) || over.states);
         ended_runs := ended_runs || rest.ended_runs;
         ended_closing := ended_closing || rest.ended_closing;
-        hit_runs := rest.hit_runs; hit_defs := rest.hit_defs; hit_n := rest.hit_n; hit_bad := rest.hit_n;
+        ended_failed := ended_failed || rest.ended_failed;
+        hit_runs := rest.hit_runs; hit_defs := rest.hit_defs; hit_n := rest.hit_n; hit_bad := rest.hit_bad;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION millrace_internal.settle(smallint, bigint[], integer[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer) IS
@@ -63,19 +65,22 @@ COMMENT ON FUNCTION millrace_internal.settle(smallint, bigint[], integer[], inte
 CREATE OR REPLACE FUNCTION millrace_internal.settle_plan(
     in_shard smallint, hit_runs bigint[], hit_defs integer[], hit_n integer[], hit_bad integer[],
     OUT runs bigint[], OUT defs integer[], OUT versions integer[], OUT n integer[], OUT bad integer[], OUT needs_counts integer[], OUT rules smallint[],
-    OUT delays double precision[], OUT paused boolean[], OUT untouched boolean[], OUT queues integer[], OUT handlers integer[], OUT priorities smallint[],
+    OUT delays double precision[], OUT barred boolean[], OUT entered boolean[], OUT paused boolean[], OUT untouched boolean[], OUT queues integer[], OUT handlers integer[], OUT priorities smallint[],
     OUT tenants integer[], OUT ranks real[], OUT promising boolean[], OUT partial_runs bigint[], OUT partial_defs integer[], OUT moot_runs bigint[],
     OUT falling_runs bigint[], OUT falling_defs integer[], OUT verdicts boolean[], OUT bad_states smallint[], OUT looks boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    now_at timestamptz := millrace_internal.clock();
 BEGIN
     SELECT array_agg(h.run_id), array_agg(h.def_no), array_agg(d.version_id), array_agg(h.n), array_agg(h.bad), array_agg(d.needs_count), array_agg(d.rule),
-           array_agg(d.delay), array_agg(r.state = 2), array_agg(s.step_no IS NULL AND d.needs_count = h.n), array_agg(d.queue_id), array_agg(d.handler_id),
+           array_agg(CASE WHEN r.not_before > now_at THEN extract(epoch FROM r.not_before - now_at) + coalesce(d.delay, 0) ELSE d.delay END),
+           array_agg(v.barred), array_agg(d.entered), array_agg(r.state = 2), array_agg(s.step_no IS NULL AND d.needs_count = h.n), array_agg(d.queue_id), array_agg(d.handler_id),
            array_agg(millrace_internal.effective_priority(r.priority, d.priority)), array_agg(r.tenant_id),
            array_agg(millrace_internal.rank_of(d.version_id, d.def_no, d.rank)),
            -- likely to become ready in this call, and free to be handed over
            array_agg(millrace_internal.decided(coalesce(s.needs_left, d.needs_count), h.n, d.rule, h.bad + coalesce(s.needs_bad, 0), h.n > h.bad, v.verdict, 2::smallint, 12::smallint) = 2
-                     AND coalesce(s.state, 0) = 0 AND d.delay IS NULL AND r.state = 1),
+                     AND coalesce(s.state, 0) = 0 AND d.delay IS NULL AND r.state = 1 AND NOT d.entered AND v.barred IS NOT TRUE),
            array_agg(h.run_id) FILTER (WHERE s.step_no IS NULL AND d.needs_count > h.n),
            array_agg(h.def_no) FILTER (WHERE s.step_no IS NULL AND d.needs_count > h.n),
            array_agg(DISTINCT h.run_id) FILTER (WHERE s.state <> 0 AND d.rule < 10),
@@ -85,8 +90,8 @@ BEGIN
            array_agg(v.verdict),
            -- a branch that is not taken is skipped; what a failure above keeps from running has fallen
            array_agg(CASE WHEN v.may_fall AND d.rule IN (0, 2, 10) AND millrace_internal.some_need_fell(in_shard, h.run_id, d.needs) THEN 14 ELSE 12 END::smallint),
-           bool_or(d.rule BETWEEN 2 AND 4)
-    INTO runs, defs, versions, n, bad, needs_counts, rules, delays, paused, untouched, queues, handlers, priorities, tenants, ranks, promising, partial_runs, partial_defs, moot_runs,
+           bool_or(d.rule BETWEEN 2 AND 4 OR d.traits ? 'when')
+    INTO runs, defs, versions, n, bad, needs_counts, rules, delays, barred, entered, paused, untouched, queues, handlers, priorities, tenants, ranks, promising, partial_runs, partial_defs, moot_runs,
          falling_runs, falling_defs, verdicts, bad_states, looks
     FROM (SELECT * FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad)
           WHERE (h.run_id & 255) = in_shard ORDER BY h.run_id, h.def_no) h
@@ -94,9 +99,14 @@ BEGIN
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = h.def_no
     LEFT JOIN millrace_internal.step s ON s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard
     CROSS JOIN LATERAL (
+        SELECT CASE WHEN d.traits ? 'when' AND (coalesce(s.needs_left, d.needs_count) <= h.n OR d.rule = 10 AND h.bad < h.n) AND coalesce(s.state, 0) = 0
+                    THEN NOT millrace_internal.conditions_hold(in_shard, h.run_id, d.version_id, d.needs, d.traits -> 'when') END AS barred OFFSET 0) c
+    CROSS JOIN LATERAL (
         SELECT CASE WHEN d.rule BETWEEN 2 AND 4 AND coalesce(s.needs_left, d.needs_count) <= h.n AND coalesce(s.state, 0) = 0
                     THEN millrace_internal.rule_holds(in_shard, h.run_id, d.version_id, d.needs, d.rule, d.rule_path) END AS verdict,
-               CASE d.rule WHEN 0 THEN h.bad + coalesce(s.needs_bad, 0) > 0 WHEN 1 THEN false WHEN 2 THEN h.bad + coalesce(s.needs_bad, 0) > 0
+               c.barred,
+               -- a condition may turn out false until all that it looks at has ended
+               d.traits ? 'when' AND coalesce(c.barred, true) OR CASE d.rule WHEN 0 THEN h.bad + coalesce(s.needs_bad, 0) > 0 WHEN 1 THEN false WHEN 2 THEN h.bad + coalesce(s.needs_bad, 0) > 0
                            WHEN 10 THEN h.bad = h.n ELSE true END AS may_fall OFFSET 0) v;
 END $$;
 COMMENT ON FUNCTION millrace_internal.settle_plan(smallint, bigint[], integer[], integer[], integer[]) IS 'Reads what decides about dependents. Changes nothing.';
@@ -139,13 +149,13 @@ COMMENT ON FUNCTION millrace_internal.decided(integer, integer, smallint, intege
 
 CREATE OR REPLACE FUNCTION millrace_internal.settle_apply(
     in_shard smallint, runs bigint[], defs integer[], versions integer[], n integer[], bad integer[], needs_counts integer[], rules smallint[],
-    verdicts boolean[], bad_states smallint[], delays double precision[], paused boolean[], untouched boolean[], queues integer[], handlers integer[], priorities smallint[], tenants integer[],
+    verdicts boolean[], bad_states smallint[], delays double precision[], barred boolean[], entered boolean[], paused boolean[], untouched boolean[], queues integer[], handlers integer[], priorities smallint[], tenants integer[],
     ranks real[], may boolean[], in_agent_id integer, in_receipt_no bigint,
     OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[],
     OUT ready_runs bigint[], OUT ready_steps integer[], OUT ready_queues integer[], OUT ready_handlers integer[], OUT ready_priorities smallint[],
     OUT ready_tenants integer[], OUT ready_ranks real[],
     OUT waiting_runs bigint[], OUT waiting_steps integer[], OUT waiting_tokens integer[], OUT waiting_due timestamptz[],
-    OUT skipped_runs bigint[], OUT skipped_defs integer[])
+    OUT skipped_runs bigint[], OUT skipped_defs integer[], OUT entering_runs bigint[], OUT entering_steps integer[])
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
@@ -153,9 +163,9 @@ DECLARE
     xact   bigint := pg_current_xact_id()::text::bigint;
 BEGIN
     WITH hit AS MATERIALIZED (
-        SELECT u.*, CASE WHEN u.delay IS NOT NULL THEN 1 WHEN u.paused THEN 3 WHEN u.may THEN 4 ELSE 2 END::smallint AS good_state
-        FROM unnest(runs, defs, versions, n, bad, needs_counts, rules, verdicts, bad_states, delays, paused, untouched, queues, handlers, priorities, tenants, ranks, may)
-             u (run_id, def_no, version_id, n, bad, needs_count, rule, verdict, bad_state, delay, paused, untouched, queue_id, handler_id, priority, tenant_id, rank, may)
+        SELECT u.*, CASE WHEN u.barred THEN 12 WHEN u.delay IS NOT NULL THEN 1 WHEN u.paused THEN 3 WHEN u.may THEN 4 ELSE 2 END::smallint AS good_state
+        FROM unnest(runs, defs, versions, n, bad, needs_counts, rules, verdicts, bad_states, delays, barred, entered, paused, untouched, queues, handlers, priorities, tenants, ranks, may)
+             u (run_id, def_no, version_id, n, bad, needs_count, rule, verdict, bad_state, delay, barred, entered, paused, untouched, queue_id, handler_id, priority, tenant_id, rank, may)
         WHERE (u.run_id & 255) = in_shard),
     made AS MATERIALIZED (
         -- all needs ended in this call and nothing has touched the step before: its first row is its decided row
@@ -182,51 +192,56 @@ BEGIN
             finished_at = CASE millrace_internal.decided(s.needs_left, h.n, h.rule, s.needs_bad + h.bad, h.n > h.bad, h.verdict, h.good_state, h.bad_state) WHEN 12 THEN now_at WHEN 14 THEN now_at END
         FROM hit h
         WHERE NOT h.untouched AND s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard AND s.state = 0
-        RETURNING h.run_id, h.def_no, h.version_id, s.state, s.attempts, s.token, h.queue_id, h.handler_id, h.priority, h.tenant_id, h.rank, h.delay),
+        RETURNING h.run_id, h.def_no, h.version_id, s.state, s.attempts, s.token, h.queue_id, h.handler_id, h.priority, h.tenant_id, h.rank, h.delay, h.barred, h.entered),
     decision AS MATERIALIZED (
         SELECT m.run_id, m.def_no, m.version_id, m.state, (m.state = 4)::integer AS attempts, (m.state = 4)::integer AS token,
-               m.queue_id, m.handler_id, m.priority, m.tenant_id, m.rank, now_at + make_interval(secs => m.delay) AS due_at FROM made m
+               m.queue_id, m.handler_id, m.priority, m.tenant_id, m.rank, now_at + make_interval(secs => m.delay) AS due_at, m.barred, m.entered FROM made m
         UNION ALL
         SELECT c.run_id, c.def_no, c.version_id, c.state, c.attempts, c.token, c.queue_id, c.handler_id, c.priority, c.tenant_id, c.rank,
-               now_at + make_interval(secs => c.delay) FROM counted c WHERE c.state <> 0),
+               now_at + make_interval(secs => c.delay), c.barred, c.entered FROM counted c WHERE c.state <> 0),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
         SELECT d.run_id, now_at, xact, d.def_no, CASE d.state WHEN 4 THEN in_agent_id END, d.attempts, in_shard,
-               CASE d.state WHEN 4 THEN 8 WHEN 1 THEN 9 ELSE 13 END, CASE d.state WHEN 1 THEN jsonb_build_object('due_at', d.due_at) END
+               CASE d.state WHEN 4 THEN 8 WHEN 1 THEN 9 ELSE 13 END, CASE WHEN d.state = 1 THEN jsonb_build_object('due_at', d.due_at)
+                                                                          WHEN d.state = 12 AND d.barred THEN '{"reason": "when"}' END
         FROM decision d WHERE d.state IN (1, 4, 12, 14))
     SELECT array_agg(d.run_id) FILTER (WHERE d.state = 4), array_agg(d.def_no) FILTER (WHERE d.state = 4),
            array_agg(d.token) FILTER (WHERE d.state = 4), array_agg(d.attempts) FILTER (WHERE d.state = 4),
-           array_agg(d.run_id) FILTER (WHERE d.state = 2), array_agg(d.def_no) FILTER (WHERE d.state = 2),
-           array_agg(d.queue_id) FILTER (WHERE d.state = 2), array_agg(d.handler_id) FILTER (WHERE d.state = 2),
-           array_agg(d.priority) FILTER (WHERE d.state = 2), array_agg(d.tenant_id) FILTER (WHERE d.state = 2), array_agg(d.rank) FILTER (WHERE d.state = 2),
+           array_agg(d.run_id) FILTER (WHERE d.state = 2 AND NOT d.entered), array_agg(d.def_no) FILTER (WHERE d.state = 2 AND NOT d.entered),
+           array_agg(d.queue_id) FILTER (WHERE d.state = 2 AND NOT d.entered), array_agg(d.handler_id) FILTER (WHERE d.state = 2 AND NOT d.entered),
+           array_agg(d.priority) FILTER (WHERE d.state = 2 AND NOT d.entered), array_agg(d.tenant_id) FILTER (WHERE d.state = 2 AND NOT d.entered), array_agg(d.rank) FILTER (WHERE d.state = 2 AND NOT d.entered),
            array_agg(d.run_id) FILTER (WHERE d.state = 1), array_agg(d.def_no) FILTER (WHERE d.state = 1),
            array_agg(d.token) FILTER (WHERE d.state = 1), array_agg(d.due_at) FILTER (WHERE d.state = 1),
-           array_agg(d.run_id) FILTER (WHERE d.state >= 12), array_agg(d.def_no) FILTER (WHERE d.state >= 12)
+           array_agg(d.run_id) FILTER (WHERE d.state >= 12), array_agg(d.def_no) FILTER (WHERE d.state >= 12),
+           array_agg(d.run_id) FILTER (WHERE d.state = 2 AND d.entered), array_agg(d.def_no) FILTER (WHERE d.state = 2 AND d.entered)
     INTO started_runs, started_steps, tokens, attempts, ready_runs, ready_steps, ready_queues, ready_handlers, ready_priorities, ready_tenants, ready_ranks,
-         waiting_runs, waiting_steps, waiting_tokens, waiting_due, skipped_runs, skipped_defs
+         waiting_runs, waiting_steps, waiting_tokens, waiting_due, skipped_runs, skipped_defs, entering_runs, entering_steps
     FROM decision d;
 END $$;
 COMMENT ON FUNCTION millrace_internal.settle_apply(smallint, bigint[], integer[], integer[], integer[], integer[], integer[], smallint[], boolean[], smallint[],
-    double precision[], boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint) IS
+    double precision[], boolean[], boolean[], boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint) IS
 'Writes the decisions of one wave. Tables changed: step, event.';
 
--- What follows from steps that were skipped: the next wave's hits, and the closing steps among them.
-CREATE OR REPLACE FUNCTION millrace_internal.settle_skipped(in_shard smallint, skipped_runs bigint[], skipped_defs integer[],
-    OUT hit_runs bigint[], OUT hit_defs integer[], OUT hit_n integer[], OUT ended_runs bigint[], OUT ended_closing integer[])
+-- What follows from steps that have just ended without an agent, by their states: the next wave's hits, closing steps and failures.
+CREATE OR REPLACE FUNCTION millrace_internal.settle_ended(in_shard smallint, in_runs bigint[], in_defs integer[], in_states smallint[],
+    OUT hit_runs bigint[], OUT hit_defs integer[], OUT hit_n integer[], OUT hit_bad integer[],
+    OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
-    WITH skipped AS MATERIALIZED (
-        SELECT u.run_id, d.dependents, d.closing
-        FROM unnest(skipped_runs, skipped_defs) u (run_id, def_no)
+    WITH over AS MATERIALIZED (
+        SELECT u.run_id, u.state, d.dependents, d.closing
+        FROM unnest(in_runs, in_defs, in_states) u (run_id, def_no, state)
         JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
         JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.def_no),
-    hit AS (SELECT s.run_id, dependent, count(*)::integer AS n FROM skipped s, unnest(s.dependents) dependent GROUP BY 1, 2),
-    ended AS (SELECT s.run_id, count(*)::integer AS closing FROM skipped s WHERE s.closing GROUP BY 1)
-    SELECT h.runs, h.defs, h.n, e.runs, e.closing
+    hit AS (SELECT o.run_id, dependent, count(*)::integer AS n, count(*) FILTER (WHERE o.state <> 10)::integer AS bad
+            FROM over o, unnest(o.dependents) dependent GROUP BY 1, 2),
+    ended AS (SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.state = 11)::integer AS failed
+              FROM over o WHERE o.closing OR o.state = 11 GROUP BY 1)
+    SELECT h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed
     FROM (SELECT array_agg(run_id ORDER BY run_id, dependent) AS runs, array_agg(dependent ORDER BY run_id, dependent) AS defs,
-                 array_agg(n ORDER BY run_id, dependent) AS n FROM hit) h,
-         (SELECT array_agg(run_id) AS runs, array_agg(closing) AS closing FROM ended) e
+                 array_agg(n ORDER BY run_id, dependent) AS n, array_agg(bad ORDER BY run_id, dependent) AS bad FROM hit) h,
+         (SELECT array_agg(run_id) AS runs, array_agg(closing) AS closing, array_agg(failed) AS failed FROM ended) e
 $$;
-COMMENT ON FUNCTION millrace_internal.settle_skipped(smallint, bigint[], integer[]) IS 'Dependents of skipped steps, each with how many of its needs were skipped.';
+COMMENT ON FUNCTION millrace_internal.settle_ended(smallint, bigint[], integer[], smallint[]) IS 'Dependents of steps that have ended, each with how many of its needs ended, and how many badly.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.timers_set(in_shard smallint, run_ids bigint[], step_nos integer[], tokens integer[], due timestamptz[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

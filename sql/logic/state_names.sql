@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION millrace_internal.step_state_name(state smallint)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE state WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'ready' WHEN 3 THEN 'ready' WHEN 4 THEN 'running'
+    SELECT CASE state WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'ready' WHEN 3 THEN 'ready' WHEN 4 THEN 'running' WHEN 5 THEN 'waiting'
                       WHEN 10 THEN 'completed' WHEN 11 THEN 'failed' WHEN 12 THEN 'skipped' WHEN 13 THEN 'cancelled' WHEN 14 THEN 'skipped' END
 $$;
 COMMENT ON FUNCTION millrace_internal.step_state_name(smallint) IS 'Name of a step''s state; a parked step is ready to those who look, a fallen one skipped.';

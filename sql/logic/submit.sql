@@ -116,11 +116,12 @@ BEGIN
         END IF;
     END IF;
 
-    SELECT ver.closing, ver.roots INTO v FROM millrace_internal.version ver WHERE ver.version_id = in_version_id;
+    SELECT ver.closing, ver.roots, ver.looked_at_roots INTO v FROM millrace_internal.version ver WHERE ver.version_id = in_version_id;
     now_at := millrace_internal.clock();
     due_at := CASE WHEN in_not_before > now_at THEN in_not_before END;
 
-    made := millrace_internal.work_submit(in_shard, in_version_id, run_ids, in_tenant_id, in_priority::smallint, v.closing, v.roots, now_at, due_at,
+    made := millrace_internal.work_submit(in_shard, in_version_id, run_ids, in_tenant_id, in_priority::smallint, v.closing,
+        CASE WHEN v.looked_at_roots IS NULL THEN v.roots ELSE ARRAY(SELECT n FROM unnest(v.roots) n WHERE n <> ALL (v.looked_at_roots) ORDER BY n) END, now_at, due_at,
         in_not_before, in_deadline, in_parent_run_id, in_parent_step_no, nullif(in_labels, '{}'), in_trace);
     PERFORM millrace_internal.sink_push(in_shard, made.ready_runs, made.ready_steps, made.ready_queues, made.ready_handlers,
                                         made.ready_priorities, made.ready_tenants, made.ready_ranks);
@@ -142,7 +143,26 @@ BEGIN
     IF made.waiting_runs IS NOT NULL OR in_deadline IS NOT NULL THEN
         PERFORM millrace_internal.keeper_wake();
     END IF;
+    IF v.looked_at_roots IS NOT NULL THEN
+        PERFORM millrace_internal.settle_roots(in_shard, run_ids, v.looked_at_roots);
+    END IF;
     RETURN answer;
 END $$;
 COMMENT ON FUNCTION millrace_internal.submit(integer, jsonb[], integer, text, jsonb, timestamptz, timestamptz, text[], bigint, integer, text) IS
 'Writes runs of one version: the run rows, their first steps, one event each.';
+
+-- First steps that have a condition, or that the engine enters: they are decided like dependents without a need left.
+CREATE OR REPLACE FUNCTION millrace_internal.settle_roots(in_shard smallint, run_ids bigint[], roots integer[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    next record;
+    hits record;
+BEGIN
+    SELECT array_agg(run_id) AS runs, array_agg(def_no) AS defs, array_agg(0) AS none INTO hits
+    FROM (SELECT run_id, def_no FROM unnest(run_ids) run_id, unnest(roots) def_no ORDER BY 1, 2) u;
+    next := millrace_internal.settle(in_shard, hits.runs, hits.defs, hits.none, hits.none, NULL, NULL, NULL, NULL, NULL, 0);
+    IF next.ended_runs IS NOT NULL THEN
+        PERFORM millrace_internal.close_runs(in_shard, next.ended_runs, next.ended_closing, next.ended_failed);
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.settle_roots(smallint, bigint[], integer[]) IS 'Decides first steps of new runs that are not simply ready. Locks and tables changed: as settle, then as close_runs.';

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.run_tally(in_run_id bigint, OUT com
 LANGUAGE sql STABLE AS $$
     SELECT count(*) FILTER (WHERE s.state = 10)::integer, count(*) FILTER (WHERE s.state = 11)::integer, count(*) FILTER (WHERE s.state IN (12, 14))::integer,
            count(*) FILTER (WHERE s.state = 13)::integer, count(*) FILTER (WHERE s.state = 4)::integer, count(*) FILTER (WHERE s.state IN (2, 3))::integer,
-           count(*) FILTER (WHERE s.state = 1)::integer, min(s.started_at)
+           count(*) FILTER (WHERE s.state IN (1, 5))::integer, min(s.started_at)
     FROM millrace_internal.step s WHERE s.run_id = in_run_id AND s.shard = (in_run_id & 255)
 $$;
 COMMENT ON FUNCTION millrace_internal.run_tally(bigint) IS 'Steps of a run by state, and its first start.';

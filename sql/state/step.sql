@@ -9,7 +9,7 @@ CREATE TABLE millrace_internal.step (
     element     integer,
     shard       smallint NOT NULL,
     -- what changes stands together, behind what does not: an update writes only the changed middle to the log
-    state       smallint NOT NULL CONSTRAINT step_state_check CHECK (state IN (0, 1, 2, 3, 4, 10, 11, 12, 13, 14)),
+    state       smallint NOT NULL CONSTRAINT step_state_check CHECK (state IN (0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14)),
     attempts    integer  NOT NULL DEFAULT 0,
     token       integer  NOT NULL DEFAULT 0,
     needs_left  integer  NOT NULL DEFAULT 0 CONSTRAINT step_needs_left_check CHECK (needs_left >= 0),
@@ -29,8 +29,10 @@ COMMENT ON TABLE millrace_internal.step IS
 'Execution units of runs. A pending step that nothing has touched has no row: its version says that it exists.
 Dead rows: one or two HOT versions a step, pruned when its page is next visited.';
 COMMENT ON COLUMN millrace_internal.step.state IS
-'0 pending, 1 waiting, 2 ready, 3 parked (ready, in a paused run), 4 running, 10 completed, 11 failed,
-12 skipped, 13 cancelled, 14 fallen (skipped because of a failure or a cancel above)';
+'0 pending, 1 waiting, 2 ready, 3 parked (ready, in a paused run), 4 running, 5 waiting for something outside, held by the engine,
+10 completed, 11 failed, 12 skipped, 13 cancelled, 14 fallen (skipped because of a failure or a cancel above)';
+COMMENT ON COLUMN millrace_internal.step.step_no IS 'The definition''s number; from 1,000,001 on for what the run has gained besides.';
+COMMENT ON COLUMN millrace_internal.step.agent_id IS 'Who holds it, or held it last; 0 is the engine itself.';
 COMMENT ON COLUMN millrace_internal.step.token IS 'Grows with every hand-out; fences every report.';
 COMMENT ON COLUMN millrace_internal.step.needs_left IS 'Counted needs that are not yet terminal.';
 COMMENT ON COLUMN millrace_internal.step.needs_bad IS 'Counted needs that are terminal and did not complete.';

@@ -21,6 +21,7 @@ CREATE TABLE millrace_internal.version (
     edges        integer     NOT NULL,
     closing      integer     NOT NULL CONSTRAINT version_closing_check CHECK (closing > 0),
     roots        integer[]   NOT NULL,
+    looked_at_roots integer[],
     graph        bytea       NOT NULL,
     defined_by   oid         NOT NULL,
     search_path  text        NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE millrace_internal.version (
 );
 ALTER TABLE millrace_internal.version ALTER COLUMN graph SET STORAGE EXTERNAL;
 COMMENT ON TABLE millrace_internal.version IS 'Immutable versions of workflows, with their materialised dependency paths.';
+COMMENT ON COLUMN millrace_internal.version.looked_at_roots IS 'Those of the roots that have a condition, or that the engine enters; null when there are none.';
 COMMENT ON COLUMN millrace_internal.version.inline IS 'True for a definition that came with a submit: it is never the latest version.';
 COMMENT ON COLUMN millrace_internal.version.graph IS 'The graph and its paths as the C functions read it; stored uncompressed, for it is compressed already.';
 COMMENT ON COLUMN millrace_internal.version.defined_by IS 'The role whose rights the sql steps of this version have.';
@@ -63,6 +65,8 @@ CREATE TABLE millrace_internal.step_definition (
     input          jsonb,
     required       jsonb,
     rule_path      jsonpath,
+    entered        boolean          NOT NULL DEFAULT false,
+    traits         jsonb,
     CONSTRAINT step_definition_pkey PRIMARY KEY (version_id, def_no),
     -- the key comes first: beside the primary key there is then no other way to a step by its number
     CONSTRAINT step_definition_key_version_id_key UNIQUE (key, version_id)
@@ -76,6 +80,8 @@ COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the na
 COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
 COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
 COMMENT ON COLUMN millrace_internal.step_definition.needs IS 'All declared needs, ascending; null when there are none.';
+COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks at the step when it would become ready, and carries it out itself or lets it be (logic/enter.sql).';
+COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definition says beyond the other columns, as it says it; null for a plain step.';
 COMMENT ON COLUMN millrace_internal.step_definition.rank IS 'Longest remaining path from here to the end of the run, this step included, in expected seconds.';
 
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.workflow', '');

@@ -10,15 +10,26 @@ ALTER TABLE millrace_internal.step_definition ADD COLUMN rule_path jsonpath;
 COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
 COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
 ALTER TABLE millrace_internal.step DROP CONSTRAINT step_state_check;
-ALTER TABLE millrace_internal.step ADD CONSTRAINT step_state_check CHECK (state IN (0, 1, 2, 3, 4, 10, 11, 12, 13, 14));
+ALTER TABLE millrace_internal.step ADD CONSTRAINT step_state_check CHECK (state IN (0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14));
 COMMENT ON COLUMN millrace_internal.step.state IS
-'0 pending, 1 waiting, 2 ready, 3 parked (ready, in a paused run), 4 running, 10 completed, 11 failed,
-12 skipped, 13 cancelled, 14 fallen (skipped because of a failure or a cancel above)';
+'0 pending, 1 waiting, 2 ready, 3 parked (ready, in a paused run), 4 running, 5 waiting for something outside, held by the engine,
+10 completed, 11 failed, 12 skipped, 13 cancelled, 14 fallen (skipped because of a failure or a cancel above)';
+COMMENT ON COLUMN millrace_internal.step.step_no IS 'The definition''s number; from 1,000,001 on for what the run has gained besides.';
+COMMENT ON COLUMN millrace_internal.step.agent_id IS 'Who holds it, or held it last; 0 is the engine itself.';
 DROP FUNCTION millrace_internal.decided(integer, integer, smallint, integer, smallint);
 DROP FUNCTION millrace_internal.settle_plan(smallint, bigint[], integer[], integer[], integer[]);
 DROP FUNCTION millrace_internal.settle_apply(smallint, bigint[], integer[], integer[], integer[], integer[], integer[], smallint[], double precision[],
     boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint);
 DROP FUNCTION millrace_internal.definition_steps(jsonb);
+
+-- Conditions, and steps that the engine carries out itself.
+ALTER TABLE millrace_internal.version ADD COLUMN looked_at_roots integer[];
+COMMENT ON COLUMN millrace_internal.version.looked_at_roots IS 'Those of the roots that have a condition, or that the engine enters; null when there are none.';
+ALTER TABLE millrace_internal.step_definition ADD COLUMN entered boolean NOT NULL DEFAULT false, ADD COLUMN traits jsonb;
+COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks at the step when it would become ready, and carries it out itself or lets it be (logic/enter.sql).';
+COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definition says beyond the other columns, as it says it; null for a plain step.';
+DROP FUNCTION millrace_internal.settle(smallint, bigint[], integer[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer);
+DROP FUNCTION millrace_internal.settle_skipped(smallint, bigint[], integer[]);
 
 -- Tests stop the clock.
 CREATE TABLE millrace_internal.frozen_clock (

@@ -1,0 +1,59 @@
+-- Purpose: steps that the engine looks at when they would become ready (step_definition.entered). Each kind has a file of its own with
+-- a function that says what becomes of such steps; what they share is here. The engine holds what it carries out itself as agent 0:
+-- as running (4), or as waiting for something outside (5). Both end like any running step, through millrace_internal.decide.
+
+-- Arguments: steps that are ready, and whose rows this call holds
+-- Returns:   those that have ended at once, by their definitions' numbers, and their states
+-- Tables changed: step, event, output, timer, ready (plain tier), and what the kinds write.
+CREATE OR REPLACE FUNCTION millrace_internal.enter(in_shard smallint, run_ids bigint[], step_nos integer[], OUT runs bigint[], OUT defs integer[], OUT states smallint[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+END $$;
+COMMENT ON FUNCTION millrace_internal.enter(smallint, bigint[], integer[]) IS 'Carries out steps that the engine looks at when they would become ready.';
+
+-- Arguments: steps that are ready; in_state 4 or 5; what the event of each tells
+-- Returns:   their tokens, in the order of the arguments
+-- Tables changed: step, event.
+CREATE OR REPLACE FUNCTION millrace_internal.engine_hold(in_shard smallint, run_ids bigint[], step_nos integer[], in_state smallint, data jsonb[])
+RETURNS integer[] LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    now_at timestamptz := millrace_internal.clock();
+BEGIN
+    RETURN (
+        WITH held AS (
+            UPDATE millrace_internal.step s
+            SET state = in_state, agent_id = 0, receipt_no = 0, attempts = s.attempts + 1, token = s.token + 1, started_at = now_at
+            FROM unnest(run_ids, step_nos, data) WITH ORDINALITY u (run_id, step_no, data, ord)
+            WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
+            RETURNING u.ord, s.run_id, s.step_no, s.attempts, s.token, u.data),
+        told AS (
+            INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)
+            SELECT h.run_id, now_at, pg_current_xact_id()::text::bigint, h.step_no, h.attempts, in_shard, CASE in_state WHEN 4 THEN 8 ELSE 9 END, h.data FROM held h ORDER BY h.ord)
+        SELECT array_agg(h.token ORDER BY h.ord) FROM held h);
+END $$;
+COMMENT ON FUNCTION millrace_internal.engine_hold(smallint, bigint[], integer[], smallint, jsonb[]) IS 'The engine takes steps into its own hands.';
+
+-- Arguments: steps that are ready; their last states (10, 11, 12), outputs of the completed, what the others say
+-- Tables changed: step, event, output.
+CREATE OR REPLACE FUNCTION millrace_internal.engine_end(in_shard smallint, run_ids bigint[], step_nos integer[], in_states smallint[], outputs jsonb[], errors text[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    now_at timestamptz := millrace_internal.clock();
+BEGIN
+    WITH ended AS (
+        UPDATE millrace_internal.step s
+        SET state = u.state, attempts = s.attempts + 1, token = s.token + 1, finished_at = now_at, error = CASE u.state WHEN 11 THEN u.error END
+        FROM unnest(run_ids, step_nos, in_states, outputs, errors) WITH ORDINALITY u (run_id, step_no, state, output, error, ord)
+        WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
+        RETURNING u.ord, s.run_id, s.step_no, s.attempts, u.state, u.output, u.error),
+    told AS (
+        INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)
+        SELECT e.run_id, now_at, pg_current_xact_id()::text::bigint, e.step_no, e.attempts, in_shard, CASE e.state WHEN 10 THEN 11 WHEN 11 THEN 12 ELSE 13 END,
+               CASE e.state WHEN 11 THEN jsonb_build_object('error', e.error, 'outcome', 'fatal') WHEN 12 THEN jsonb_build_object('reason', e.error) END
+        FROM ended e ORDER BY e.ord)
+    INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
+    SELECT in_shard, e.run_id, e.step_no, e.output FROM ended e WHERE e.state = 10 AND e.output IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION millrace_internal.engine_end(smallint, bigint[], integer[], smallint[], jsonb[], text[]) IS 'Ready steps end at once, by the engine''s own judgement.';
