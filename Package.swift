@@ -53,7 +53,8 @@ let package = Package(
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "Yams", package: "Yams"),
-            ]
+            ],
+            resources: [.embedInCode("Resources/definition.schema.json")]
         ),
         .target(
             name: "MillraceAgent",
@@ -103,6 +104,11 @@ let package = Package(
             ]
         ),
         .executableTarget(
+            name: "DefinitionsExample",
+            dependencies: ["Millrace", "MillraceAgent", "Postgres"],
+            path: "examples/definitions"
+        ),
+        .executableTarget(
             name: "GreeterExample",
             dependencies: ["MillraceAgent", "Postgres"],
             path: "examples/greeter",
@@ -118,7 +124,7 @@ let package = Package(
             path: "Tests/TestSupport"
         ),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "MillraceTestSupport"]),
-        .testTarget(name: "MillraceTests", dependencies: ["Millrace", "MillraceTestSupport"]),
+        .testTarget(name: "MillraceTests", dependencies: ["DefinitionsExample", "Millrace", "MillraceTestSupport"]),
         .testTarget(
             name: "AgentTests",
             dependencies: [

@@ -7,7 +7,9 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
 source scripts/lib.sh
 
-swift build --quiet --configuration release --product GreeterExample
+for product in GreeterExample DefinitionsExample; do
+  swift build --quiet --configuration release --product "$product"
+done
 
 export MILLRACE_DATABASE_URL=postgresql://$PGUSER@127.0.0.1:$PGPORT/$PGDATABASE
 psql --quiet --command='create extension millrace'
@@ -86,5 +88,12 @@ start_agent .build/release/GreeterExample
 check "greeter: runs its steps" run examples/greeter/greeter.yaml --input '{"name": "Ada"}'
 check "greeter: greets, louder" output_is greeter louder '$.text == "HELLO ADA!"'
 check "greeter: stops when told" stop_agent greet
+
+start_agent .build/release/DefinitionsExample
+check "definitions: are defined by the program" timeout 60 bash -c '
+  until bin/millrace graph quote >/dev/null 2>&1; do sleep 0.1; done'
+check "definitions: typed steps run" timeout 300 bin/millrace submit quote --input '{"customer": "Ada", "pieces": 4}' --watch
+check "definitions: hand on typed values" output_is quote letter '$ == "Dear Ada, that makes 18 EUR."'
+check "definitions: stops when told" stop_agent quote.letter
 
 summarise "$passed" "$failed"

@@ -55,7 +55,7 @@ run_tests() {
   ! is_root || chown -R postgres: "$scratch"
   say "$(basename "$program"), $tier tier"
   scripts/with-cluster.sh --tier "$tier" --set max_prepared_transactions=20 --as-server -- \
-    env --chdir="$work" "$harness/$program" --bindir="$("$pg_config" --bindir)" --dbname=regression \
+    env --chdir="$work" bash -c "$run_and_export" run "$harness/$program" --bindir="$("$pg_config" --bindir)" --dbname=regression \
     --inputdir="$work/input" --outputdir="$work/output" --load-extension=millrace "$@" 2>&1 | tee "$work/log" ||
     cat "$work/output/regression.diffs" 2>/dev/null || true
   passes=$(grep -c -E '^(test .* \.\.\. ok|ok [0-9]+) ' "$work/log" || true)
@@ -63,8 +63,30 @@ run_tests() {
   failed=$((failed + $# - passes))
 }
 
+# The tests, then what definitions they leave behind.
+readonly run_and_export='status=0
+  "$@" || status=$?
+  psql --dbname=regression --no-align --tuples-only --quiet >definitions \
+    --command="select definition from millrace.workflows where steps <= 1000 limit 2000"
+  exit "$status"'
+
+# check_schema TIER: all that the engine has accepted fits the published schema.
+check_schema() {
+  local problems
+  if [ ! -s "$scratch/$1-pg_regress/definitions" ]; then
+    return
+  elif problems=$(fit_schema definitions <"$scratch/$1-pg_regress/definitions"); then
+    printf 'ok      schema: the definitions of the regression tests fit\n'
+    passed=$((passed + 1))
+  else
+    printf 'not ok  schema: the definitions of the regression tests fit\n%s\n' "$problems"
+    failed=$((failed + 1))
+  fi
+}
+
 for tier in "${tiers[@]}"; do
   run_tests "$tier" regress/pg_regress "${regressions[@]}"
+  check_schema "$tier"
   run_tests "$tier" isolation/pg_isolation_regress "${specs[@]}"
 done
 summarise "$passed" "$failed"

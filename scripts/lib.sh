@@ -68,6 +68,15 @@ as_server() {
   if is_root; then runuser -u postgres -- "$@"; else "$@"; fi
 }
 
+# fit_schema MODE <LINES: scripts/fit-schema.py by an interpreter that has the validator: Debian's, or another one.
+fit_schema() {
+  local python
+  for python in /usr/bin/python3 python3; do
+    ! "$python" -c 'import jsonschema' 2>/dev/null || break
+  done
+  "$python" scripts/fit-schema.py "$1"
+}
+
 # summarise PASSED FAILED: the closing line of every test script, and its exit code.
 summarise() {
   printf '%d passed, %d failed\n' "$1" "$2"

@@ -33,6 +33,7 @@ part() {
 }
 
 part "documents agree with the code" scripts/check-documents.sh
+part "definitions fit their schema" scripts/check-schema.sh
 part "extension: regression and isolation" scripts/check-extension.sh
 part "extension: restart, crash, dump, upgrade" scripts/check-recovery.sh
 part "program: Swift tests" scripts/check-program.sh

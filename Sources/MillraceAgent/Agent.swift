@@ -48,6 +48,14 @@ public struct Agent: Service, Sendable {
         handlers.register(name, body)
     }
 
+    /// Registers a closure for a handler whose types are declared, as workflows written in Swift name it.
+    public mutating func register<Input: Decodable & SendableMetatype, Value: Encodable & SendableMetatype>(
+        _ handler: TypedHandler<Input, Value>,
+        _ body: @escaping @Sendable (Input, StepContext) async throws -> Value
+    ) {
+        handlers.register(handler, body)
+    }
+
     /// Registers a handler.
     public mutating func register(_ name: String, _ handler: any Handler) {
         handlers.register(name, handler)

@@ -59,6 +59,13 @@ public struct WorkflowDefinition: Sendable {
         self.init(name: outline.workflow ?? "", steps: outline.steps, json: String(decoding: utf8, as: UTF8.self))
     }
 
+    /// A definition that stands in memory as JSON.
+    public init(_ json: JSONValue) {
+        let text = json.json
+        let outline = try? JSONDecoder().decode(Outline.self, from: Data(text.utf8))
+        self.init(name: outline?.workflow ?? "", steps: outline?.steps ?? [], json: text)
+    }
+
     init(name: String, steps: [Step], json: String) {
         self.name = name
         self.steps = steps

@@ -1,3 +1,5 @@
+import Millrace
+
 /// Handlers by name.
 public struct Handlers: Sendable {
     package private(set) var byName: [String: any Handler] = [:]
@@ -48,5 +50,13 @@ public struct Handlers: Sendable {
                 return .none
             }
         )
+    }
+
+    /// Registers a closure for a handler whose types are declared, as workflows written in Swift name it.
+    public mutating func register<Input: Decodable & SendableMetatype, Value: Encodable & SendableMetatype>(
+        _ handler: TypedHandler<Input, Value>,
+        _ body: @escaping @Sendable (Input, StepContext) async throws -> Value
+    ) {
+        register(handler.name, body)
     }
 }
