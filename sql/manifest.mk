@@ -25,6 +25,8 @@ LOGIC_FILES = \
   logic/state_names.sql \
   logic/json.sql \
   logic/shape.sql \
+  logic/template.sql \
+  logic/fill.sql \
   logic/graph.sql \
   logic/rank.sql \
   logic/dispatcher.sql \

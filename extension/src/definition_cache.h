@@ -25,6 +25,7 @@ typedef struct StepDefinition
 	bool		takes_input;
 	bool		has_template;	/* what it takes is written down; else it takes all */
 	bool		looked_at;		/* it has a condition, or the engine enters it: for SQL to decide */
+	bool		fills;			/* the settings have values of the run */
 	bool		has_timeout;
 	bool		has_delay;
 	float8		timeout;

@@ -175,7 +175,7 @@ hand_out_plainly(int16 shard, const AgentCall *agent, int32 max_bytes, HandOut *
 		const StepDefinition *definition = millrace_definition(handed->steps[i].version_id, handed->steps[i].step_no);
 
 		bytes += definition->settings_bytes;
-		if ((definition->takes_input && definition->has_template) || definition->has_timeout)
+		if ((definition->takes_input && definition->has_template) || definition->fills || definition->has_timeout)
 			handed->plainly = false;
 	}
 	if (handed->plainly)

@@ -18,7 +18,7 @@ PG_FUNCTION_INFO_V1(millrace_work_report_rows);
 
 /*
  * work_measure(versions, step_nos, OUT takes_input, OUT bytes, OUT timeout):
- * whether a step takes an input, the bytes of all settings, the shortest timeout.
+ * whether a step takes an input or values of its run, the bytes of all settings, the shortest timeout.
  */
 Datum
 millrace_work_measure(PG_FUNCTION_ARGS)
@@ -41,7 +41,7 @@ millrace_work_measure(PG_FUNCTION_ARGS)
 	{
 		const StepDefinition *definition = millrace_definition(versions[i], step_nos[i]);
 
-		takes_input |= definition->takes_input;
+		takes_input |= definition->takes_input || definition->fills;
 		bytes += definition->settings_bytes;
 		if (definition->has_timeout && (!has_timeout || definition->timeout < timeout))
 			timeout = definition->timeout;

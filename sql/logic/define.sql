@@ -104,20 +104,21 @@ BEGIN
 
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, timeout, delay, expected,
-        settings, input, required, level, rank, needs_count, closing, dependents, needs, traits, entered)
+        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered)
     SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
            coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
            coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
            coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
-           s.settings, s.input, s.required, b.level, b.rank, b.needs_count, b.closing,
+           f.settings, f.input, f.fills, s.required, b.level, b.rank, b.needs_count, b.closing,
            nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no), '{}'), s.traits, millrace_internal.is_entered(s.traits)
     FROM millrace_internal.definition_steps(definition) s
     JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
     JOIN unnest(g.level, g.rank, g.needs_count, g.closing, g.dependents_start[1:cardinality(keys)], g.dependents_start[2:])
          WITH ORDINALITY b (level, rank, needs_count, closing, first_dependent, past_dependents, def_no) ON b.def_no = n.def_no
     JOIN millrace_internal.handler h ON h.name = s.handler
-    JOIN millrace_internal.queue q ON q.name = s.queue;
+    JOIN millrace_internal.queue q ON q.name = s.queue
+    CROSS JOIN LATERAL millrace_internal.fill_prepare(s.settings, s.input) f;
     RETURN new_id;
 END $$;
 COMMENT ON FUNCTION millrace_internal.version_create(integer, jsonb, bytea, name, text, boolean) IS

@@ -115,9 +115,10 @@ BEGIN
         RETURN QUERY
         SELECT at_path || '.input', 'MR108', format('%s.input: "%s" is not a JSONPath: %s', at_path, l.leaf, l.problem),
                'A text that begins with $ is a JSONPath into "run" and "needs"; write $$ for a text that begins with a dollar sign.'
-        FROM (SELECT leaf, millrace_internal.path_problem(leaf) AS problem FROM millrace_internal.input_paths(step -> 'input') leaf) l
+        FROM (SELECT leaf, millrace_internal.path_problem(leaf) AS problem FROM millrace_internal.input_paths(millrace_internal.fill_sources(step -> 'input')) leaf) l
         WHERE l.problem IS NOT NULL;
     END IF;
+    RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fill_problems(step, at_path, coalesce(step ->> 'handler', defaults ->> 'handler')) f;
 END $body$;
 COMMENT ON FUNCTION millrace_internal.step_problems(jsonb, text, jsonb) IS 'Mistakes within one step.';
 
@@ -280,7 +281,8 @@ RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
         AND step - ARRAY['key', 'needs', 'handler', 'with', 'expected'] = '{}'
         AND pg_catalog.jsonb_typeof(step -> 'key') = 'string' AND pg_catalog.octet_length(step ->> 'key') BETWEEN 1 AND 200 AND step ->> 'key' !~ '[[:cntrl:]]'
         AND CASE WHEN step ? 'handler' THEN step ->> 'handler' IN ('noop', 'sleep') ELSE defaults ? 'handler' END
-        AND (NOT step ? 'with' OR (pg_catalog.jsonb_typeof(step -> 'with') = 'object' AND pg_catalog.pg_column_size(step -> 'with') < 1000))
+        AND (NOT step ? 'with' OR (pg_catalog.jsonb_typeof(step -> 'with') = 'object' AND pg_catalog.pg_column_size(step -> 'with') < 1000
+             AND NOT millrace_internal.may_fill(step -> 'with')))
         AND (NOT step ? 'expected' OR (pg_catalog.jsonb_typeof(step -> 'expected') = 'number' AND (step ->> 'expected')::numeric BETWEEN 0 AND 1000000000))
         AND (NOT step ? 'needs' OR (pg_catalog.jsonb_typeof(step -> 'needs') = 'array'
              AND NOT pg_catalog.jsonb_path_exists(step -> 'needs', '$[*] ? (@.type() != "string")'))), false)

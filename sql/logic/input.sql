@@ -1,8 +1,7 @@
 -- Purpose: what a step receives: its input, computed inside the database so that an agent is sent only what it needs.
 
 -- Arguments: template  the step's `input`; context  {"run": ..., "needs": {...}}
--- Returns:   the template with its paths replaced: the first match, null without one; all matches as an array where the
---            path asks for many ([*], .*, .**, a filter)
+-- Returns:   the template with its paths replaced, and with the data of Mustache templates in it
 CREATE OR REPLACE FUNCTION millrace_internal.input_fill(template jsonb, context jsonb)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
@@ -15,12 +14,14 @@ BEGIN
                 RETURN to_jsonb(substr(leaf, 2));
             ELSIF left(leaf, 1) <> '$' THEN
                 RETURN template;
-            ELSIF leaf ~ '\[\*\]|\.\*|\?' THEN
-                RETURN jsonb_path_query_array(context, leaf::jsonpath, '{}', true);
-            ELSE
-                RETURN coalesce(jsonb_path_query_first(context, leaf::jsonpath, '{}', true), 'null');
             END IF;
+            RETURN millrace_internal.path_value(leaf, context);
         WHEN 'object' THEN
+            IF template ? '$path' THEN
+                RETURN millrace_internal.path_value(template ->> '$path', context);
+            ELSIF template ? '$template' THEN
+                RETURN millrace_internal.template_fill(template, context);
+            END IF;
             RETURN (SELECT coalesce(jsonb_object_agg(key, millrace_internal.input_fill(value, context)), '{}') FROM jsonb_each(template));
         WHEN 'array' THEN
             RETURN (SELECT coalesce(jsonb_agg(millrace_internal.input_fill(value, context) ORDER BY ord), '[]')
@@ -50,18 +51,16 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.input_context(smallint, bigint, integer, integer[]) IS 'What a step''s input may refer to.';
 
 -- Returns: the input of a step, or the reason why there is none
-CREATE OR REPLACE FUNCTION millrace_internal.input_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition,
-    OUT input jsonb, OUT problem text)
+CREATE OR REPLACE FUNCTION millrace_internal.input_from(def millrace_internal.step_definition, context jsonb, OUT input jsonb, OUT problem text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    context jsonb := millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs);
     missing text;
 BEGIN
     input := CASE WHEN def.input IS NULL THEN context ELSE millrace_internal.input_fill(def.input, context) END;
     IF def.required IS NOT NULL AND def.required <> 'false' AND def.input IS NOT NULL THEN
         SELECT string_agg(p, ', ' ORDER BY p) INTO missing
-        FROM millrace_internal.input_paths(CASE WHEN def.required = 'true' THEN def.input
-             ELSE (SELECT jsonb_agg(def.input -> n) FROM jsonb_array_elements_text(def.required) n) END) p
+        FROM millrace_internal.input_paths(millrace_internal.fill_sources(CASE WHEN def.required = 'true' THEN def.input
+             ELSE (SELECT jsonb_agg(def.input -> n) FROM jsonb_array_elements_text(def.required) n) END)) p
         WHERE NOT jsonb_path_exists(context, p::jsonpath, '{}', true);
         IF missing IS NOT NULL THEN
             input := NULL;
@@ -77,4 +76,47 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR undefined_object OR f
     input := NULL;
     problem := 'MR044: ' || SQLERRM;
 END $$;
-COMMENT ON FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition) IS 'A step''s input, or why it cannot be computed.';
+COMMENT ON FUNCTION millrace_internal.input_from(millrace_internal.step_definition, jsonb) IS 'A step''s input, or why it cannot be computed.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.input_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition,
+    OUT input jsonb, OUT problem text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT i.input, i.problem
+    FROM millrace_internal.input_from(def, millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs)) i
+$$;
+COMMENT ON FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition) IS 'The input of a step of a run.';
+
+-- Settings as far as the database fills them in, or the reason why it cannot.
+CREATE OR REPLACE FUNCTION millrace_internal.settings_from(def millrace_internal.step_definition, context jsonb, OUT settings jsonb, OUT problem text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    settings := millrace_internal.settings_fill(def.settings, context);
+    IF octet_length(settings::text) > pg_size_bytes(millrace_internal.setting('millrace.max_output_bytes')) THEN
+        settings := NULL;
+        problem := 'MR044: the settings are larger than millrace.max_output_bytes';
+    END IF;
+EXCEPTION WHEN data_exception OR program_limit_exceeded OR undefined_object OR feature_not_supported THEN
+    settings := NULL;
+    problem := 'MR044: ' || SQLERRM;
+END $$;
+COMMENT ON FUNCTION millrace_internal.settings_from(millrace_internal.step_definition, jsonb) IS 'A step''s settings, or why they cannot be computed.';
+
+-- What a step is handed out with, as far as it differs from its definition.
+CREATE OR REPLACE FUNCTION millrace_internal.values_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition,
+    OUT settings jsonb, OUT input jsonb, OUT problem text)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    context jsonb := millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs);
+    filled  record;
+BEGIN
+    settings := def.settings;
+    IF def.fills THEN
+        filled := millrace_internal.settings_from(def, context);
+        settings := filled.settings; problem := filled.problem;
+    END IF;
+    IF def.takes_input AND problem IS NULL THEN
+        filled := millrace_internal.input_from(def, context);
+        input := filled.input; problem := filled.problem;
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.values_of(smallint, bigint, millrace_internal.step_definition) IS 'Settings and input of a step of a run.';

@@ -60,8 +60,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.receipt_write(smallint, integer, bigint, bigint[], integer[], integer[], double precision) IS 'One row per call that hands out steps. Tables changed: receipt.';
 
--- The rows that an agent reads, where some step takes an input; else work_rows answers. Inputs are computed only where the handler takes one; a step whose input cannot be
--- computed comes with the problem, for the caller to fail it.
+-- The rows that an agent reads, where some step takes an input, or settings with values of its run; else work_rows answers. Inputs
+-- are computed only where the handler takes one; a step whose values cannot be computed comes with the problem, for the caller to fail it.
 CREATE OR REPLACE FUNCTION millrace_internal.work_rows_with_input(in_shard smallint, run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[])
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
                settings jsonb, input jsonb, timeout double precision, element integer, trace text, problem text)
@@ -70,11 +70,12 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan S
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT u.run_id, u.step_no, u.token, u.attempt, d.workflow, d.key, d.handler, d.settings, i.input, d.timeout, NULL::integer, r.trace, i.problem
+    SELECT u.run_id, u.step_no, u.token, u.attempt, d.workflow, d.key, d.handler,
+           CASE WHEN d.fills THEN i.settings ELSE d.settings END, i.input, d.timeout, NULL::integer, r.trace, i.problem
     FROM unnest(run_ids, step_nos, tokens, attempts) WITH ORDINALITY u (run_id, step_no, token, attempt, ord)
     JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.step_no
-    LEFT JOIN LATERAL (SELECT o.input, o.problem FROM millrace_internal.input_of(in_shard, u.run_id, d) o WHERE d.takes_input OFFSET 0) i ON true
+    LEFT JOIN LATERAL (SELECT o.* FROM millrace_internal.values_of(in_shard, u.run_id, d) o WHERE d.takes_input OR d.fills OFFSET 0) i ON true
     WHERE (u.run_id & 255) = in_shard
     ORDER BY u.ord;
 END $$;

@@ -81,7 +81,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_report'
 COMMENT ON FUNCTION millrace_internal.work_report(smallint, integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
 'A report on the dispatcher tier, as far as it needs no SQL.';
 
--- Returns: whether one of these steps takes an input; the bytes of all their settings; the shortest timeout in seconds
+-- Returns: whether one of these steps takes an input, or settings with values of its run; the bytes of all their settings; the shortest timeout in seconds
 CREATE OR REPLACE FUNCTION millrace_internal.work_measure(versions integer[], step_nos integer[],
     OUT takes_input boolean, OUT bytes bigint, OUT timeout double precision)
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'millrace_work_measure';

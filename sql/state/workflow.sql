@@ -66,6 +66,7 @@ CREATE TABLE millrace_internal.step_definition (
     required       jsonb,
     rule_path      jsonpath,
     entered        boolean          NOT NULL DEFAULT false,
+    fills          boolean          NOT NULL DEFAULT false,
     traits         jsonb,
     CONSTRAINT step_definition_pkey PRIMARY KEY (version_id, def_no),
     -- the key comes first: beside the primary key there is then no other way to a step by its number
@@ -76,6 +77,7 @@ COMMENT ON COLUMN millrace_internal.step_definition.needs_count IS 'How many nee
 COMMENT ON COLUMN millrace_internal.step_definition.dependents IS 'Dependents along counted edges, ascending; null when there are none.';
 COMMENT ON COLUMN millrace_internal.step_definition.workflow IS 'The workflow''s name: a claim answers it without two more look-ups.';
 COMMENT ON COLUMN millrace_internal.step_definition.handler IS 'The handler''s name beside its number, for the same reason.';
+COMMENT ON COLUMN millrace_internal.step_definition.fills IS 'The settings have values of the run, filled in as the step is handed out (logic/fill.sql).';
 COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the names in input whose paths must match.';
 COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
 COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';

@@ -31,6 +31,10 @@ COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definiti
 DROP FUNCTION millrace_internal.settle(smallint, bigint[], integer[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer);
 DROP FUNCTION millrace_internal.settle_skipped(smallint, bigint[], integer[]);
 
+-- Settings may have values of the run.
+ALTER TABLE millrace_internal.step_definition ADD COLUMN fills boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN millrace_internal.step_definition.fills IS 'The settings have values of the run, filled in as the step is handed out (logic/fill.sql).';
+
 -- Tests stop the clock.
 CREATE TABLE millrace_internal.frozen_clock (
     only_row  boolean     NOT NULL DEFAULT true CONSTRAINT frozen_clock_pkey PRIMARY KEY
