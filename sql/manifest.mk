@@ -32,6 +32,7 @@ LOGIC_FILES = \
   logic/dispatcher.sql \
   logic/rule.sql \
   logic/condition.sql \
+  logic/error_class.sql \
   logic/definition_parse.sql \
   logic/definition_check.sql \
   logic/define.sql \

@@ -2,6 +2,7 @@
 public enum MillraceVersion {
     /// The version of this library and of the program.
     public static let current = "0.2.0"
-    /// The protocol number that this library's work side speaks with the extension.
-    public static let protocolNumber: Int32 = 1
+    /// The protocol numbers that this library's work side can speak with the extension. From 2 on a report names the
+    /// classes of failures.
+    public static let protocolNumbers: ClosedRange<Int32> = 1...2
 }

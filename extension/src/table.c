@@ -22,9 +22,10 @@
 #include "utils/snapmgr.h"
 
 const TableKind StepTable = {
-	"step", 18,
+	"step", 19,
 	{"run_id", "step_no", "version_id", "def_no", "element", "shard", "state", "attempts", "token", "needs_left",
-	 "needs_bad", "agent_id", "receipt_no", "ready_at", "started_at", "finished_at", "elapsed", "error"}
+	 "needs_bad", "agent_id", "receipt_no", "ready_at", "started_at", "finished_at", "elapsed", "error",
+	 "error_class"}
 };
 
 const TableKind RunTable = {

@@ -25,7 +25,7 @@ enum StepColumn
 	STEP_RUN_ID, STEP_STEP_NO, STEP_VERSION_ID, STEP_DEF_NO, STEP_ELEMENT, STEP_SHARD,
 	STEP_STATE, STEP_ATTEMPTS, STEP_TOKEN, STEP_NEEDS_LEFT, STEP_NEEDS_BAD,
 	STEP_AGENT_ID, STEP_RECEIPT_NO, STEP_READY_AT, STEP_STARTED_AT, STEP_FINISHED_AT,
-	STEP_ELAPSED, STEP_ERROR
+	STEP_ELAPSED, STEP_ERROR, STEP_ERROR_CLASS
 };
 
 enum RunColumn
@@ -61,7 +61,7 @@ typedef struct TableKind
 {
 	const char *name;
 	int			column_count;
-	const char *columns[18];
+	const char *columns[19];
 } TableKind;
 
 extern const TableKind StepTable;

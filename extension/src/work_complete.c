@@ -109,6 +109,7 @@ complete_step(Call *call, const Completion *completion, int32 agent_id, Outcome 
 		row_set(leaf, STEP_STATE, Int16GetDatum(STEP_COMPLETED));
 		row_set(leaf, STEP_FINISHED_AT, TimestampTzGetDatum(at));
 		row_set_null(leaf, STEP_ERROR);
+		row_set_null(leaf, STEP_ERROR_CLASS);
 		row_set_null(leaf, STEP_ELAPSED);
 		if (completion->has_elapsed)
 			row_set(leaf, STEP_ELAPSED, Float4GetDatum(completion->elapsed));

@@ -39,7 +39,7 @@ TO millrace_client;
 -- millrace_agent works.
 GRANT EXECUTE ON FUNCTION
     millrace.register_agent(text[], text[], integer, text, interval, boolean), millrace.claim(integer, integer, jsonb, integer),
-    millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer),
+    millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer, text[]),
     millrace.execute_sql(integer, bigint, integer, integer), millrace.heartbeat(integer, bigint[], integer[]),
     millrace.release(integer, bigint[], integer[], integer[]), millrace.release_others(integer, bigint[], integer[], integer[]), millrace.deregister_agent(integer)
 TO millrace_agent;

@@ -18,9 +18,9 @@ BEGIN
     IF NOT millrace_internal.is_home() THEN
         PERFORM millrace_internal.fail('MR024', 'this database is a copy from another cluster',
             'Its runs may still be worked on where it came from.', 'If they are not, call millrace.adopt() here once.');
-    ELSIF protocol IS DISTINCT FROM 1 THEN
+    ELSIF protocol IS NULL OR protocol NOT BETWEEN 1 AND 2 THEN
         PERFORM millrace_internal.fail('MR022', format('the agent speaks protocol %s', coalesce(protocol::text, 'null')),
-            'This extension speaks protocol 1.', CASE WHEN protocol > 1 THEN 'Upgrade the extension: ALTER EXTENSION millrace UPDATE.' ELSE 'Upgrade the agent.' END);
+            'This extension speaks protocols 1 and 2.', CASE WHEN protocol > 2 THEN 'Upgrade the extension: ALTER EXTENSION millrace UPDATE.' ELSE 'Upgrade the agent.' END);
     ELSIF coalesce(cardinality(queues), 0) NOT BETWEEN 1 AND 1000 OR coalesce(cardinality(handlers), 0) NOT BETWEEN 1 AND 1000
           OR EXISTS (SELECT FROM unnest(queues || handlers) n WHERE n IS NULL OR n = '' OR octet_length(n) > 200) THEN
         PERFORM millrace_internal.fail('MR001', 'an agent serves 1 to 1,000 queues and 1 to 1,000 handlers, by names of 1 to 200 bytes');

@@ -124,7 +124,8 @@ DECLARE
     patience text := current_setting('lock_timeout');
 BEGIN
     PERFORM set_config('lock_timeout', '1ms', true);
-    PERFORM millrace_internal.decide(in_shard, in_agent_id, run_ids, step_nos, tokens, array_fill(3::smallint, ARRAY[cardinality(run_ids)]), NULL, reasons, NULL);
+    PERFORM millrace_internal.decide(in_shard, in_agent_id, run_ids, step_nos, tokens, array_fill(3::smallint, ARRAY[cardinality(run_ids)]), NULL, reasons, NULL,
+                                     classes => array_fill('input'::text, ARRAY[cardinality(run_ids)]));
     PERFORM set_config('lock_timeout', patience, true);
 EXCEPTION WHEN lock_not_available THEN
     PERFORM millrace_internal.decide(in_shard, in_agent_id, run_ids, step_nos, tokens, array_fill(5::smallint, ARRAY[cardinality(run_ids)]), NULL, NULL, NULL);

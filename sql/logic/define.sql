@@ -103,12 +103,13 @@ BEGIN
            g.graph, definer::regrole, path_of_definer;
 
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
-        retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, timeout, delay, expected,
+        retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
         settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered)
     SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
            coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
            coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
            coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),
+           nullif(jsonb_strip_nulls(jsonb_build_object('on', s.retry -> 'on', 'never_on', s.retry -> 'never_on')), '{}'),
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
            f.settings, f.input, f.fills, s.required, b.level, b.rank, b.needs_count, b.closing,
            nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no), '{}'), s.traits, millrace_internal.is_entered(s.traits)

@@ -8,7 +8,7 @@ RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps']
         WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
-        WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter'] END
+        WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter', 'on', 'never_on'] END
 $$;
 COMMENT ON FUNCTION millrace_internal.definition_keys(text) IS 'The keys that a workflow, a step, defaults or retry may have.';
 
@@ -67,6 +67,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM unnest(ARRAY['queue', 'handler']) k
         WHERE step ? k AND (jsonb_typeof(step -> k) <> 'string' OR step ->> k = '' OR octet_length(step ->> k) > 200 OR step ->> k ~ '[[:cntrl:]]')
     ) p
+    UNION ALL
+    SELECT * FROM millrace_internal.retry_class_problems(step -> 'retry', at_path)
 $$;
 COMMENT ON FUNCTION millrace_internal.policy_problems(jsonb, text) IS 'Mistakes in timeout, delay, expected, retry, priority, rule, queue and handler.';
 

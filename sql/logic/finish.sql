@@ -17,7 +17,7 @@ COMMENT ON FUNCTION millrace_internal.backoff(integer, double precision, double 
 -- settled; steps that are ready again and steps that wait.
 -- Locks: own rows, ascending. Tables changed: step, event.
 CREATE OR REPLACE FUNCTION millrace_internal.finish(
-    in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[], errors text[], elapsed double precision[],
+    in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[], errors text[], elapsed double precision[], classes text[],
     OUT applied integer[],
     OUT hit_runs bigint[], OUT hit_defs integer[], OUT hit_n integer[], OUT hit_bad integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[],
@@ -33,15 +33,13 @@ DECLARE
 BEGIN
     WITH mine AS MATERIALIZED (
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
-        SELECT u.ord, s.run_id, s.step_no, u.token, u.code, u.error, u.elapsed, d.dependents, d.closing, r.wait,
+        SELECT u.ord, s.run_id, s.step_no, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, d.dependents, d.closing, r.wait,
                CASE WHEN u.code = 1 THEN 10
-                    WHEN u.code = 3 THEN 11
                     WHEN u.code = 5 THEN 2
                     WHEN u.code = 7 THEN 12
-                    WHEN u.code = 6 THEN CASE WHEN s.attempts <= greatest(d.retry_limit, lost_limit) THEN 2 ELSE 11 END
-                    WHEN s.attempts > d.retry_limit THEN 11
+                    WHEN millrace_internal.is_last_try(u.code, u.class, s.attempts, d.retry_limit, d.retry_classes, lost_limit) THEN 11
                     WHEN r.wait > 0 THEN 1 ELSE 2 END AS next
-        FROM unnest(run_ids, step_nos, tokens, codes, errors, elapsed) WITH ORDINALITY u (run_id, step_no, token, code, error, elapsed, ord)
+        FROM unnest(run_ids, step_nos, tokens, codes, errors, elapsed, classes) WITH ORDINALITY u (run_id, step_no, token, code, error, elapsed, class, ord)
         JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
              AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id AND u.code > 0
         JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
@@ -57,20 +55,21 @@ BEGIN
                                    WHEN 1 THEN coalesce(frozen, clock_timestamp()) + make_interval(secs => m.wait) ELSE s.ready_at END,
             finished_at = CASE WHEN m.next >= 10 THEN coalesce(frozen, clock_timestamp()) END,
             elapsed = m.elapsed,
-            error = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.error, s.error) END
+            error = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.error, s.error) END,
+            error_class = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.class, s.error_class) END
         FROM mine m
         WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state IN (4, 5) AND s.token = m.token
-        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.wait, m.dependents, m.closing,
+        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.wait, m.dependents, m.closing,
                   coalesce(s.finished_at, frozen, clock_timestamp()) AS at, CASE m.next WHEN 1 THEN s.ready_at END AS due_at),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
         SELECT o.run_id, o.at, xact, o.step_no, nullif(in_agent_id, 0), CASE WHEN o.code = 5 THEN o.attempts + 1 ELSE o.attempts END, in_shard,
                CASE WHEN o.next = 10 THEN 11 WHEN o.next = 11 THEN 12 WHEN o.next = 12 THEN 13 WHEN o.code IN (5, 6) THEN 10 ELSE 9 END,
                CASE WHEN o.code = 1 THEN NULL
-                    WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost'])[o.code])
+                    WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost'])[o.code], 'class', o.class)
                     WHEN o.code IN (5, 7) THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
                     WHEN o.code = 6 THEN jsonb_build_object('reason', 'agent lost')
-                    ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END,
+                    ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END, 'class', o.class,
                                             'due_at', coalesce(o.due_at, o.at)) END
         FROM own o ORDER BY o.ord),
     hit AS MATERIALIZED (
@@ -94,5 +93,5 @@ BEGIN
          (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(e.failed) AS failed FROM ended e) e,
          (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
 END $$;
-COMMENT ON FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[]) IS
+COMMENT ON FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[], text[]) IS
 'Moves running steps on by their outcome, where token and agent are still theirs.';

@@ -44,21 +44,21 @@ COMMENT ON FUNCTION millrace_internal.lock_run_steps(smallint, bigint, boolean) 
 -- Before a failure ends its run (on_failure: cancel): the whole run, together with all rows that the call reports, in the
 -- one pass that the order allows. Arguments as in millrace_internal.finish. Locks: step rows, ascending.
 CREATE OR REPLACE FUNCTION millrace_internal.lock_doomed(
-    in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[])
+    in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[], classes text[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     lost_limit integer := millrace_internal.setting('millrace.lost_limit')::integer;
     doomed     bigint[];
 BEGIN
     SELECT array_agg(DISTINCT s.run_id) INTO doomed
-    FROM unnest(run_ids, step_nos, tokens, codes) u (run_id, step_no, token, code)
+    FROM unnest(run_ids, step_nos, tokens, codes, classes) u (run_id, step_no, token, code, class)
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
          AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id
     JOIN millrace_internal.version v ON v.version_id = s.version_id AND v.on_failure = 1
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE u.code = 3 OR (u.code IN (2, 4) AND s.attempts > d.retry_limit) OR (u.code = 6 AND s.attempts > greatest(d.retry_limit, lost_limit));
+    WHERE millrace_internal.is_last_try(u.code, u.class, s.attempts, d.retry_limit, d.retry_classes, lost_limit);
     IF doomed IS NOT NULL THEN
         PERFORM millrace_internal.lock_steps(in_shard, doomed, run_ids, step_nos);
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.lock_doomed(smallint, integer, bigint[], integer[], integer[], smallint[]) IS 'Takes the runs that a failure is about to cancel.';
+COMMENT ON FUNCTION millrace_internal.lock_doomed(smallint, integer, bigint[], integer[], integer[], smallint[], text[]) IS 'Takes the runs that a failure is about to cancel.';

@@ -1,7 +1,7 @@
 -- Purpose: deciding over running steps and all that follows, in one transaction; and the report that agents call.
 
 -- The one way in which a running step ends or goes back, whoever says so: its agent, the keeper, an operator.
--- Arguments: in_agent_id  whose steps they are; codes as in logic/finish.sql
+-- Arguments: in_agent_id  whose steps they are; codes as in logic/finish.sql; classes of failures, as logic/error_class.sql has them
 --            in_receipt_no ... max_start  to whom dependents may be handed over; null: they go to the sink
 -- Returns:   places of what was applied; what was handed over
 -- Locks: own rows, dependents, run rows, receipts, each ascending. Tables changed: step, output, event, run, receipt, timer, ready (plain tier).
@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.decide(
     in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[],
     outputs jsonb[], errors text[], elapsed double precision[],
     in_receipt_no bigint DEFAULT NULL, in_queues integer[] DEFAULT NULL, in_handlers integer[] DEFAULT NULL, rooms integer[] DEFAULT NULL, max_start integer DEFAULT 0,
+    classes text[] DEFAULT NULL,
     OUT applied integer[], OUT started_runs bigint[], OUT started_steps integer[], OUT started_tokens integer[], OUT started_attempts integer[],
     OUT started_versions integer[], OUT started_traces text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -41,9 +42,9 @@ BEGIN
         END IF;
     ELSE
         IF codes && '{2, 3, 4, 6}' THEN
-            PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes);
+            PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, classes);
         END IF;
-        own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed);
+        own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed, classes);
         PERFORM millrace_internal.outputs_keep(in_shard, run_ids, step_nos, codes, outputs, own.applied);
         ended_runs := own.ended_runs; ended_closing := own.ended_closing; ended_failed := own.ended_failed;
         IF own.hit_runs IS NOT NULL THEN
@@ -74,7 +75,7 @@ BEGIN
     END IF;
     PERFORM millrace_internal.receipts_settle(in_shard, in_agent_id, own.settled_receipts, own.settled_n);
 END $$;
-COMMENT ON FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer) IS
+COMMENT ON FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer, text[]) IS
 'Outcomes of running steps, with everything that follows from them.';
 
 -- Before the dependents are decided: their conditions may look at outputs. Arguments: as decide; in_applied by place.
@@ -226,20 +227,22 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.receipts_settle(smallint, integer, bigint[], integer[]) IS 'Takes settled steps off their receipts; the last one takes the receipt away.';
 
 -- Arrays of one length, or an error; the rows themselves are judged one by one.
-CREATE OR REPLACE FUNCTION millrace_internal.report_check(n integer, step_nos integer[], tokens integer[], outcomes text[], outputs text[], errors text[], elapsed double precision[])
+CREATE OR REPLACE FUNCTION millrace_internal.report_check(n integer, step_nos integer[], tokens integer[], outcomes text[], outputs text[], errors text[], elapsed double precision[],
+    classes text[] DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF n > 100000 THEN
         PERFORM millrace_internal.fail('MR002', format('%s steps in one report are too many', n), NULL, 'Report at most 100,000 steps a call.');
     ELSIF n <> coalesce(cardinality(step_nos), 0) OR n <> coalesce(cardinality(tokens), 0) OR n <> coalesce(cardinality(outcomes), 0)
-          OR n <> coalesce(cardinality(outputs), n) OR n <> coalesce(cardinality(errors), n) OR n <> coalesce(cardinality(elapsed), n) THEN
-        PERFORM millrace_internal.fail('MR001', 'the arrays of the report differ in length', NULL, 'Give run_ids, step_nos, tokens and outcomes one element per step; outputs, errors and elapsed too, or null.');
+          OR n <> coalesce(cardinality(outputs), n) OR n <> coalesce(cardinality(errors), n) OR n <> coalesce(cardinality(elapsed), n)
+          OR n <> coalesce(cardinality(classes), n) THEN
+        PERFORM millrace_internal.fail('MR001', 'the arrays of the report differ in length', NULL, 'Give run_ids, step_nos, tokens and outcomes one element per step; outputs, errors, elapsed and classes too, or null.');
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.report_check(integer, integer[], integer[], text[], text[], text[], double precision[]) IS 'MR001 for arrays that do not match.';
+COMMENT ON FUNCTION millrace_internal.report_check(integer, integer[], integer[], text[], text[], text[], double precision[], text[]) IS 'MR001 for arrays that do not match.';
 
 -- Returns: outcomes as codes (0 where the row is rejected), outputs as JSON, and why a row is rejected.
-CREATE OR REPLACE FUNCTION millrace_internal.report_codes(outcomes text[], outputs text[], OUT codes smallint[], OUT parsed jsonb[], OUT problems text[])
+CREATE OR REPLACE FUNCTION millrace_internal.report_codes(outcomes text[], outputs text[], classes text[], OUT codes smallint[], OUT parsed jsonb[], OUT problems text[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF outputs IS NULL AND 'completed' = ALL (outcomes) THEN
@@ -255,12 +258,17 @@ BEGIN
         FROM unnest(outcomes, outputs) WITH ORDINALITY u (outcome, output, ord)
         CROSS JOIN LATERAL millrace_internal.try_jsonb(u.output) j;
     END IF;
+    IF classes IS NOT NULL THEN
+        codes := ARRAY(SELECT CASE WHEN millrace_internal.class_problem(u.class) IS NULL THEN u.code ELSE 0 END
+                       FROM unnest(codes, classes) WITH ORDINALITY u (code, class, ord) ORDER BY u.ord);
+    END IF;
     IF 0 = ANY (codes) THEN
-        problems := ARRAY(SELECT CASE WHEN u.code = 0 THEN coalesce(u.problem, format('MR001 "%s" is not an outcome (completed, failed, fatal, timed_out, released)', u.outcome)) END
-                          FROM unnest(outcomes, codes, problems) WITH ORDINALITY u (outcome, code, problem, ord) ORDER BY u.ord);
+        problems := ARRAY(SELECT CASE WHEN u.code = 0 THEN coalesce(u.problem, 'MR001 ' || millrace_internal.class_problem(u.class),
+                                                                    format('MR001 "%s" is not an outcome (completed, failed, fatal, timed_out, released)', u.outcome)) END
+                          FROM unnest(outcomes, codes, problems, classes) WITH ORDINALITY u (outcome, code, problem, class, ord) ORDER BY u.ord);
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.report_codes(text[], text[]) IS 'What an agent says, judged row by row.';
+COMMENT ON FUNCTION millrace_internal.report_codes(text[], text[], text[]) IS 'What an agent says, judged row by row.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.report_answers(run_ids bigint[], step_nos integer[], tokens integer[], problems text[], applied integer[])
 RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer)
@@ -309,14 +317,17 @@ COMMENT ON FUNCTION millrace_internal.rooms_left(smallint, integer[], integer[],
 
 CREATE OR REPLACE FUNCTION millrace.report(
     agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], outcomes text[], outputs text[] DEFAULT NULL, errors text[] DEFAULT NULL,
-    elapsed double precision[] DEFAULT NULL, max_steps integer DEFAULT 0, capacity jsonb DEFAULT NULL, max_bytes integer DEFAULT 8388608)
+    elapsed double precision[] DEFAULT NULL, max_steps integer DEFAULT 0, capacity jsonb DEFAULT NULL, max_bytes integer DEFAULT 8388608,
+    classes text[] DEFAULT NULL)
 RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
                settings jsonb, input jsonb, timeout double precision, element integer, trace text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     n        integer := coalesce(cardinality(report.run_ids), 0);
-    did      record := millrace_internal.work_report(0::smallint, report.agent_id, report.run_ids, report.step_nos, report.tokens, report.outcomes,
+    did      record := millrace_internal.work_report(0::smallint, report.agent_id, report.run_ids, report.step_nos, report.tokens,
+                                                     -- a report that names classes is not of completions alone
+                                                     CASE WHEN report.classes IS NULL THEN report.outcomes END,
                                                      report.outputs, report.errors, report.elapsed, report.max_steps, report.capacity, report.max_bytes);
     agent    millrace_internal.agent;
     free     record;
@@ -345,7 +356,7 @@ BEGIN
             did.tokens := did.tokens || rest.tokens; did.attempts := did.attempts || rest.attempts;
         ELSIF did.receipt_no IS NULL THEN
             did.receipt_no := nextval('millrace_internal.receipt_no_seq');
-            PERFORM millrace_internal.report_check(n, report.step_nos, report.tokens, report.outcomes, report.outputs, report.errors, report.elapsed);
+            PERFORM millrace_internal.report_check(n, report.step_nos, report.tokens, report.outcomes, report.outputs, report.errors, report.elapsed, report.classes);
             IF 1e9 < ANY (report.elapsed) OR 0 > ANY (report.elapsed) OR octet_length(array_to_string(report.errors, '')) > 10000 THEN
                 -- a time that nobody can have measured counts as none; a long error is cut
                 SELECT array_agg(CASE WHEN u.elapsed BETWEEN 0 AND 1e9 THEN u.elapsed END ORDER BY u.ord), array_agg(left(u.error, 10000) ORDER BY u.ord)
@@ -353,11 +364,11 @@ BEGIN
                 FROM unnest(report.elapsed, report.errors) WITH ORDINALITY u (elapsed, error, ord);
             END IF;
             IF n > 0 THEN
-                checked := millrace_internal.report_codes(report.outcomes, report.outputs);
+                checked := millrace_internal.report_codes(report.outcomes, report.outputs, report.classes);
                 problems := checked.problems;
                 rest := millrace_internal.decide(0::smallint, agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.codes,
                                                  checked.parsed, report.errors, report.elapsed,
-                                                 did.receipt_no, agent.queues, free.handler_ids, free.rooms, report.max_steps);
+                                                 did.receipt_no, agent.queues, free.handler_ids, free.rooms, report.max_steps, report.classes);
                 did.applied := rest.applied;
                 did.run_ids := rest.started_runs; did.step_nos := rest.started_steps;
                 did.tokens := rest.started_tokens; did.attempts := rest.started_attempts;
@@ -398,6 +409,6 @@ BEGIN
         FROM millrace_internal.hand_out(0::smallint, report.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens, did.attempts, report.max_bytes) w;
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
-'Reports outcomes of steps, answers each in order (applied, stale, unknown, rejected), and starts up to max_steps further ones: dependents handed over, then others.
+COMMENT ON FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer, text[]) IS
+'Reports outcomes of steps (classes: what kind of failure, for those that failed), answers each in order (applied, stale, unknown, rejected), and starts up to max_steps further ones: dependents handed over, then others.
 A bad row is rejected alone. Errors: MR001 arrays that do not match, MR021 unknown agent, MR023 handler, MR043 isolation. Tables changed and locks: as decide and claim.';

@@ -21,6 +21,7 @@ CREATE TABLE millrace_internal.step (
     finished_at timestamptz,
     elapsed     real,
     error       text,
+    error_class text,
     CONSTRAINT step_state_finished_at_check CHECK ((state >= 10) = (finished_at IS NOT NULL)),
     CONSTRAINT step_state_agent_id_check CHECK (state <> 4 OR (agent_id IS NOT NULL AND receipt_no IS NOT NULL AND started_at IS NOT NULL)),
     CONSTRAINT step_state_needs_left_check CHECK (state IN (0, 13) OR needs_left = 0)
@@ -37,6 +38,7 @@ COMMENT ON COLUMN millrace_internal.step.token IS 'Grows with every hand-out; fe
 COMMENT ON COLUMN millrace_internal.step.needs_left IS 'Counted needs that are not yet terminal.';
 COMMENT ON COLUMN millrace_internal.step.needs_bad IS 'Counted needs that are terminal and did not complete.';
 COMMENT ON COLUMN millrace_internal.step.ready_at IS 'When the step became ready last; while it waits, when it will.';
+COMMENT ON COLUMN millrace_internal.step.error_class IS 'What kind of failure the last try ended with (logic/error_class.sql).';
 COMMENT ON COLUMN millrace_internal.step.elapsed IS 'Seconds measured around the handler.';
 
 CREATE TABLE millrace_internal.output (

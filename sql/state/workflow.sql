@@ -68,6 +68,7 @@ CREATE TABLE millrace_internal.step_definition (
     entered        boolean          NOT NULL DEFAULT false,
     fills          boolean          NOT NULL DEFAULT false,
     traits         jsonb,
+    retry_classes  jsonb,
     CONSTRAINT step_definition_pkey PRIMARY KEY (version_id, def_no),
     -- the key comes first: beside the primary key there is then no other way to a step by its number
     CONSTRAINT step_definition_key_version_id_key UNIQUE (key, version_id)
@@ -81,6 +82,7 @@ COMMENT ON COLUMN millrace_internal.step_definition.fills IS 'The settings have 
 COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the names in input whose paths must match.';
 COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
 COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
+COMMENT ON COLUMN millrace_internal.step_definition.retry_classes IS '{"on": [...], "never_on": [...]}: which failures are retried; null: all.';
 COMMENT ON COLUMN millrace_internal.step_definition.needs IS 'All declared needs, ascending; null when there are none.';
 COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks at the step when it would become ready, and carries it out itself or lets it be (logic/enter.sql).';
 COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definition says beyond the other columns, as it says it; null for a plain step.';

@@ -35,6 +35,17 @@ DROP FUNCTION millrace_internal.settle_skipped(smallint, bigint[], integer[]);
 ALTER TABLE millrace_internal.step_definition ADD COLUMN fills boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN millrace_internal.step_definition.fills IS 'The settings have values of the run, filled in as the step is handed out (logic/fill.sql).';
 
+-- Failures have classes, which say whether they are tried again.
+ALTER TABLE millrace_internal.step ADD COLUMN error_class text;
+COMMENT ON COLUMN millrace_internal.step.error_class IS 'What kind of failure the last try ended with (logic/error_class.sql).';
+ALTER TABLE millrace_internal.step_definition ADD COLUMN retry_classes jsonb;
+COMMENT ON COLUMN millrace_internal.step_definition.retry_classes IS '{"on": [...], "never_on": [...]}: which failures are retried; null: all.';
+DROP FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[]);
+DROP FUNCTION millrace_internal.lock_doomed(smallint, integer, bigint[], integer[], integer[], smallint[]);
+DROP FUNCTION millrace_internal.report_check(integer, integer[], integer[], text[], text[], text[], double precision[]);
+DROP FUNCTION millrace_internal.report_codes(text[], text[]);
+DROP FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer);
+
 -- Tests stop the clock.
 CREATE TABLE millrace_internal.frozen_clock (
     only_row  boolean     NOT NULL DEFAULT true CONSTRAINT frozen_clock_pkey PRIMARY KEY

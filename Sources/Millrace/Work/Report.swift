@@ -18,6 +18,8 @@ public struct StepReport: Sendable, Hashable {
     public var output: String?
     /// Why it failed.
     public var error: String?
+    /// What kind of failure it was; an extension of protocol 1 is not told.
+    public var errorClass: String?
     /// The handler's own time in seconds.
     public var elapsed: Double?
 
@@ -26,12 +28,14 @@ public struct StepReport: Sendable, Hashable {
         outcome: Outcome,
         output: String? = nil,
         error: String? = nil,
+        errorClass: String? = nil,
         elapsed: Double? = nil
     ) {
         self.handOut = handOut
         self.outcome = outcome
         self.output = output
         self.error = error
+        self.errorClass = errorClass
         self.elapsed = elapsed
     }
 }

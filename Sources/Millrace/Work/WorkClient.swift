@@ -49,7 +49,7 @@ public struct WorkClient: Sendable {
         client = Client(pool: pool)
     }
 
-    /// Makes this process known as an agent.
+    /// Makes this process known as an agent, by the newest protocol that both sides speak.
     public func register(
         queues: [String],
         handlers: [String],
@@ -57,13 +57,30 @@ public struct WorkClient: Sendable {
         lease: Duration = .seconds(10),
         listening: Bool = true
     ) async throws(MillraceError) -> Registration {
+        let numbers = MillraceVersion.protocolNumbers
+        do {
+            return try await register(numbers.upperBound, queues, handlers, name, lease, listening)
+        } catch {
+            guard error.code == .protocolNotSupported else { throw error }
+            return try await register(numbers.lowerBound, queues, handlers, name, lease, listening)
+        }
+    }
+
+    private func register(
+        _ number: Int32,
+        _ queues: [String],
+        _ handlers: [String],
+        _ name: String?,
+        _ lease: Duration,
+        _ listening: Bool
+    ) async throws(MillraceError) -> Registration {
         let sql = """
             select agent_id, agreed_protocol, lease_seconds, channels, tier
             from millrace.register_agent(queues => $1, handlers => $2, protocol => $3, name => $4,
                                          lease => make_interval(secs => $5), listening => $6)
             """
         let parameters: [Parameter] = [
-            .texts(queues), .texts(handlers), .int32(MillraceVersion.protocolNumber), .text(name),
+            .texts(queues), .texts(handlers), .int32(number), .text(name),
             .double(lease.seconds), .bool(listening),
         ]
         return try await client.row(sql, parameters) { row throws(PostgresError) in
@@ -101,20 +118,24 @@ public struct WorkClient: Sendable {
 
     /// Reports how steps ended, and takes on more work in the same call.
     ///
-    /// - Parameter capacity: What there is room for; nothing is started where nil.
+    /// - Parameters:
+    ///   - capacity: What there is room for; nothing is started where nil.
+    ///   - protocolNumber: What was agreed on at the registration.
     public func report(
         agent: Int32,
         _ reports: [StepReport],
-        capacity: Capacity?
+        capacity: Capacity?,
+        protocolNumber: Int32 = MillraceVersion.protocolNumbers.upperBound
     ) async throws(MillraceError) -> Reported {
+        let namesClasses = protocolNumber >= 2 && reports.contains { $0.errorClass != nil }
         let sql = """
             select answer, code, message, \(Work.Column.names)
             from millrace.report(agent_id => $1, run_ids => $2, step_nos => $3, tokens => $4, outcomes => $5,
                                  outputs => $6::text[], errors => $7::text[], elapsed => $8, max_steps => $9,
-                                 capacity => $10, max_bytes => $11)
+                                 capacity => $10, max_bytes => $11\(namesClasses ? ", classes => $12" : ""))
             """
         let capacity = capacity ?? Capacity(maxSteps: 0)
-        let parameters: [Parameter] = [
+        var parameters: [Parameter] = [
             .int32(agent),
             .int64s(reports.map(\.handOut.runID)),
             .int32s(reports.map(\.handOut.stepNo)),
@@ -127,6 +148,7 @@ public struct WorkClient: Sendable {
             .json(capacity.json),
             .int32(Int32(capacity.maxBytes)),
         ]
+        if namesClasses { parameters.append(Self.texts(reports.map(\.errorClass), nul: "\u{fffd}")) }
         let result = try await client.query(sql, parameters)
         do {
             return try Self.reported(result, count: reports.count)

@@ -5,8 +5,9 @@ import Foundation
 ///
 /// `with: {url, method, headers, body, timeout, expect, max_response_bytes}`. The body defaults to the step's input as
 /// JSON (none for GET and HEAD), `expect` to 200–299. A response that is JSON is the output; other text becomes
-/// `{"status": number, "body": text}`. Any other status, a timeout or a broken connection fails the step, which its
-/// `retry` policy may try again; so a request may reach the server more than once, and should carry a key of its own.
+/// `{"status": number, "body": text}`. Any other status, a timeout or a broken connection fails the step (classes
+/// `http:STATUS`, `http:timeout`, `http:connection`), which its `retry` policy may try again; so a request may reach
+/// the server more than once, and should carry a key of its own.
 public struct HTTPHandler: Handler {
     /// The bound on a response's body when the definition sets none. Past it the step fails.
     public var maxResponseBytes: Int
@@ -42,10 +43,16 @@ public struct HTTPHandler: Handler {
             return try await exchange(request, settings: settings, place: place, timeout: timeout)
         } catch let error as HTTPClientError {
             try Task.checkCancellation()
-            throw HandlerError.retriable("http: \(place) \(Self.explanation(of: error, timeout: timeout))")
+            throw HandlerError.retriable(
+                "http: \(place) \(Self.explanation(of: error, timeout: timeout))",
+                errorClass: Self.isTimeout(error) ? "http:timeout" : "http:connection"
+            )
         } catch let error where !(error is HandlerError) {
             try Task.checkCancellation()
-            throw HandlerError.retriable("http: \(place) could not be reached, or broke off: \(error)")
+            throw HandlerError.retriable(
+                "http: \(place) could not be reached, or broke off: \(error)",
+                errorClass: "http:connection"
+            )
         }
     }
 
@@ -64,7 +71,8 @@ public struct HTTPHandler: Handler {
                 guard body.count + chunk.readableBytes <= limit else {
                     throw HandlerError.fatal(
                         "http: \(place) answered with more than \(limit) bytes. "
-                            + "Ask for less, or raise max_response_bytes."
+                            + "Ask for less, or raise max_response_bytes.",
+                        errorClass: "http:too_large"
                     )
                 }
                 body.append(contentsOf: chunk.readableBytesView)
@@ -74,7 +82,10 @@ public struct HTTPHandler: Handler {
         let text = JSONText.repaired(body)
         let status = Int(response.status.code)
         guard settings.expects(status) else {
-            throw HandlerError.retriable("http: \(place) answered \(status)\(Self.excerpt(text))")
+            throw HandlerError.retriable(
+                "http: \(place) answered \(status)\(Self.excerpt(text))",
+                errorClass: "http:\(status)"
+            )
         }
         let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
         if JSONText.isJSON(trimmed) { return .json(trimmed) }
@@ -86,10 +97,13 @@ public struct HTTPHandler: Handler {
         var body: String
     }
 
+    private static func isTimeout(_ error: HTTPClientError) -> Bool {
+        [.deadlineExceeded, .readTimeout, .writeTimeout, .connectTimeout].contains(error)
+    }
+
     private static func explanation(of error: HTTPClientError, timeout: Duration) -> String {
         switch error {
-        case .deadlineExceeded, .readTimeout, .writeTimeout, .connectTimeout:
-            "did not answer within \(timeout)."
+        case _ where isTimeout(error): "did not answer within \(timeout)."
         case .remoteConnectionClosed: "closed the connection before it had answered."
         default: "failed: \(error)"
         }

@@ -31,15 +31,18 @@ struct HTTPSettings: Decodable {
     func place() throws(HandlerError) -> String {
         guard var parts = URLComponents(string: url), let scheme = parts.scheme?.lowercased(),
             ["http", "https"].contains(scheme), parts.host?.isEmpty == false
-        else { throw .fatal("http: url is no http:// or https:// address.") }
+        else { throw .fatal("http: url is no http:// or https:// address.", errorClass: "settings") }
         guard !method.isEmpty, method.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
-            throw .fatal("http: method is not the name of a method.")
+            throw .fatal("http: method is not the name of a method.", errorClass: "settings")
         }
         for (name, value) in headers where !Self.isHeader(name, value) {
-            throw .fatal("http: the header \(name) has characters that no header may have.")
+            throw .fatal("http: the header \(name) has characters that no header may have.", errorClass: "settings")
         }
         if let timeout, !(timeout > 0 && timeout <= 86_400) {
-            throw .fatal("http: timeout must be above 0 and at most 86400 seconds, not \(timeout).")
+            throw .fatal(
+                "http: timeout must be above 0 and at most 86400 seconds, not \(timeout).",
+                errorClass: "settings"
+            )
         }
         (parts.user, parts.password, parts.query, parts.fragment) = (nil, nil, nil, nil)
         return "\(method) \(parts.string ?? scheme)"

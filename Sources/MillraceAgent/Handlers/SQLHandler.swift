@@ -2,8 +2,8 @@ import Millrace
 
 /// `sql`: runs `with: {statement}` and completes the step in one transaction, so that it takes effect exactly once.
 ///
-/// The database does all of it (`millrace.execute_sql`); an error of the statement is reported by its SQLSTATE and
-/// text.
+/// The database does all of it (`millrace.execute_sql`); an error of the statement is reported by its text and its
+/// SQLSTATE (class `sql:SQLSTATE`).
 struct SQLHandler: Handler {
     /// How often a statement is run again that lost against another one.
     static let repeats = 5
@@ -18,7 +18,10 @@ struct SQLHandler: Handler {
             guard error.isRetriable, !error.isConnectionLoss else { throw Self.failure(error) }
             try await Task.sleep(for: .milliseconds(Int.random(in: 1...20)))
         }
-        throw HandlerError.retriable("sql: the statement lost against others \(Self.repeats) times in a row.")
+        throw HandlerError.retriable(
+            "sql: the statement lost against others \(Self.repeats) times in a row.",
+            errorClass: "sql:40001"
+        )
     }
 
     /// Runs the statement. What happens to a step that was taken away does not matter.
@@ -35,7 +38,10 @@ struct SQLHandler: Handler {
     /// that takes its server down each time must not come back for ever; tokens tell how often it was given back.
     private static func loss(of step: StepContext) -> any Error {
         guard Int(step.token) - step.attempt >= repeats else { return GiveBack() }
-        return HandlerError.retriable("sql: the connection broke each time the statement ran.")
+        return HandlerError.retriable(
+            "sql: the connection broke each time the statement ran.",
+            errorClass: "sql:connection"
+        )
     }
 
     private static func failure(_ error: MillraceError) -> HandlerError {
@@ -44,7 +50,7 @@ struct SQLHandler: Handler {
         if let detail = error.detail { message += " (\(detail))" }
         // Where something does not exist, the hint is about the extension; here the statement is meant.
         if let hint = error.hint, error.code != .notInstalled { message += " Hint: \(hint)" }
-        return .retriable(message)
+        return .retriable(message, errorClass: error.sqlState.map { "sql:\($0)" } ?? "sql:connection")
     }
 }
 

@@ -6,8 +6,8 @@ import SystemPackage
 ///
 /// `with: {command: [program, argument…] or text for /bin/sh -c, directory, environment, max_output_bytes}`.
 /// Standard output that is JSON is the output; other text becomes `{"stdout": text}`. An exit code other than 0 fails
-/// the step with the end of standard error. The program leads a process group of its own; when the step is stopped
-/// the group gets SIGTERM and, after ``terminationGrace``, SIGKILL.
+/// the step with the end of standard error (class `exit:CODE`, or `signal:NUMBER`). The program leads a process group
+/// of its own; when the step is stopped the group gets SIGTERM and, after ``terminationGrace``, SIGKILL.
 public struct ShellHandler: Handler {
     /// How long a program may take to end after SIGTERM.
     public var terminationGrace: Duration
@@ -41,12 +41,14 @@ public struct ShellHandler: Handler {
         guard !captured.isTooLong else {
             throw HandlerError.fatal(
                 "shell: \(arguments[0]) wrote more than \(limit) bytes to standard output and was stopped. "
-                    + "Write large results to a file or a table and hand on its name, or raise max_output_bytes."
+                    + "Write large results to a file or a table and hand on its name, or raise max_output_bytes.",
+                errorClass: "shell:too_large"
             )
         }
         guard result.terminationStatus.isSuccess else {
             throw HandlerError.retriable(
-                "shell: \(arguments[0]) \(Self.ending(result.terminationStatus))\(captured.tail.explanation)"
+                "shell: \(arguments[0]) \(Self.ending(result.terminationStatus))\(captured.tail.explanation)",
+                errorClass: Self.errorClass(result.terminationStatus)
             )
         }
         return try ShellOutput.output(of: captured.output)
@@ -102,20 +104,29 @@ public struct ShellHandler: Handler {
         }
     }
 
+    private static func errorClass(_ status: TerminationStatus) -> String {
+        switch status {
+        case .exited(let code): "exit:\(code)"
+        case .signaled(let signal): "signal:\(signal)"
+        }
+    }
+
     private static func failure(_ error: SubprocessError, command: String, settings: ShellSettings) -> HandlerError {
         if error.code == .executableNotFound {
             return .fatal(
                 "shell: there is no program \(command) that could be run. "
-                    + "Install it on the agent's machine, or name it by its full path."
+                    + "Install it on the agent's machine, or name it by its full path.",
+                errorClass: "shell:not_found"
             )
         }
         if error.code == .failedToChangeWorkingDirectory {
             return .fatal(
                 "shell: the directory \(settings.directory ?? "") does not exist or cannot be entered. "
-                    + "Make it on the agent's machine, or name another one."
+                    + "Make it on the agent's machine, or name another one.",
+                errorClass: "settings"
             )
         }
-        return .retriable("shell: \(command) could not be run: \(error)")
+        return .retriable("shell: \(command) could not be run: \(error)", errorClass: "shell:not_run")
     }
 }
 

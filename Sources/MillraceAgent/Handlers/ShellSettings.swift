@@ -28,10 +28,16 @@ struct ShellSettings: Decodable {
                 case .script(let script): ["/bin/sh", "-c", script]
                 }
             guard let program = arguments.first, !program.isEmpty else {
-                throw .fatal("shell: command is empty. Name a program, or give a text for /bin/sh.")
+                throw .fatal(
+                    "shell: command is empty. Name a program, or give a text for /bin/sh.",
+                    errorClass: "settings"
+                )
             }
             guard !arguments.contains(where: { $0.utf8.contains(0) }) else {
-                throw .fatal("shell: command has a NUL character, which no argument of a program can have.")
+                throw .fatal(
+                    "shell: command has a NUL character, which no argument of a program can have.",
+                    errorClass: "settings"
+                )
             }
             return arguments
         }
@@ -61,7 +67,7 @@ struct ShellSettings: Decodable {
         for (name, value) in environment {
             guard !name.isEmpty, !name.utf8.contains(where: { $0 == 0 || $0 == UInt8(ascii: "=") }),
                 value?.utf8.contains(0) != true, let key = Environment.Key(rawValue: name)
-            else { throw .fatal("shell: \(name) cannot be an environment variable.") }
+            else { throw .fatal("shell: \(name) cannot be an environment variable.", errorClass: "settings") }
             variables[key] = .some(value)
         }
         return variables

@@ -13,7 +13,10 @@ final class SleepHandler: WaitingHandler {
         if let last = last.withLock({ $0 }), last.settings == step.rawSettings { return last.duration }
         let settings: Settings = try step.settings()
         guard settings.seconds.isFinite, (0...31_536_000).contains(settings.seconds) else {
-            throw HandlerError.fatal("sleep: seconds must lie between 0 and 31536000, not \(settings.seconds).")
+            throw HandlerError.fatal(
+                "sleep: seconds must lie between 0 and 31536000, not \(settings.seconds).",
+                errorClass: "settings"
+            )
         }
         let duration = Duration.seconds(settings.seconds)
         if let text = step.rawSettings { last.withLock { $0 = (text, duration) } }

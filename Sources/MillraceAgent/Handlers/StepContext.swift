@@ -52,26 +52,30 @@ public struct StepContext: Sendable {
     ///
     /// - Throws: a fatal ``HandlerError`` that says where the input does not fit.
     public func input<Value: Decodable>(as type: Value.Type = Value.self) throws -> Value {
-        try Self.decode(type, from: rawInput, absent: "null", what: "input")
+        try Self.decode(type, from: rawInput, absent: "null", what: "input", errorClass: "input")
     }
 
     /// The settings, decoded; absent settings decode as an empty object.
     ///
     /// - Throws: a fatal ``HandlerError`` that says where the settings do not fit.
     public func settings<Value: Decodable>(as type: Value.Type = Value.self) throws -> Value {
-        try Self.decode(type, from: rawSettings, absent: "{}", what: "setting (with)")
+        try Self.decode(type, from: rawSettings, absent: "{}", what: "setting (with)", errorClass: "settings")
     }
 
     private static func decode<Value: Decodable>(
         _ type: Value.Type,
         from json: [UInt8]?,
         absent: StaticString,
-        what: String
+        what: String,
+        errorClass: String
     ) throws -> Value {
         do {
             return try JSONDecoder().decode(type, from: json.map { Data($0) } ?? Data("\(absent)".utf8))
         } catch let error as DecodingError {
-            throw HandlerError.fatal("The step's \(what) does not fit: \(explanation(of: error))")
+            throw HandlerError.fatal(
+                "The step's \(what) does not fit: \(explanation(of: error))",
+                errorClass: errorClass
+            )
         }
     }
 

@@ -23,7 +23,12 @@ extension AgentLoop {
         if flight.isClaim, let capacity = flight.capacity {
             return Reported(answers: [], started: try await client.claim(agent: flight.agentID, capacity: capacity))
         }
-        return try await client.report(agent: flight.agentID, flight.reports, capacity: flight.capacity)
+        return try await client.report(
+            agent: flight.agentID,
+            flight.reports,
+            capacity: flight.capacity,
+            protocolNumber: core.withLock { $0.protocolNumber }
+        )
     }
 
     /// Tells the state the answer, and executes what immediate handlers have to do.
@@ -64,6 +69,7 @@ extension AgentLoop {
                 if case .failed(let error) = StepResult(error) {
                     report.outcome = error.isRetriable ? .failed : .fatal
                     report.error = error.message
+                    report.errorClass = error.errorClass
                 } else {
                     report.outcome = .released
                 }

@@ -16,7 +16,10 @@ extension AgentLoop {
             listening: true
         )
         await client.warmUp(agent: registration.agentID, connections: pool.statistics.min)
-        core.withLock { $0.state.registered(as: registration.agentID, at: .now) }
+        core.withLock { core in
+            core.protocolNumber = registration.protocolNumber
+            core.state.registered(as: registration.agentID, at: .now)
+        }
         listener.listen(to: Set(registration.channels + [Self.revokedChannel]))
         logger.info(
             "The agent is registered.",

@@ -15,6 +15,8 @@ final class AgentLoop: Service, Sendable {
         var tasks: [HandOut: Task<Void, Never>] = [:]
         var ending: Ending?
         var isRegistering = false
+        /// As agreed on when the agent registered last.
+        var protocolNumber = MillraceVersion.protocolNumbers.lowerBound
     }
 
     /// How the agent comes to its end.

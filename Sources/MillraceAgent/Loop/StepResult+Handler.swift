@@ -17,7 +17,9 @@ extension StepResult {
         switch error {
         case is GiveBack: self = .givenBack
         case let error as HandlerError:
-            self = .failed(HandlerError(Self.storable(error.message), isRetriable: error.isRetriable))
+            var error = error
+            error.message = Self.storable(error.message)
+            self = .failed(error)
         default: self = .failed(.retriable(Self.storable("\(error)")))
         }
     }

@@ -185,6 +185,7 @@ extension AgentState {
                 handOut: report.handOut,
                 outcome: .fatal,
                 error: "The report was rejected: \(reason)",
+                errorClass: "rejected",
                 elapsed: report.elapsed
             ),
             at: now

@@ -134,6 +134,7 @@ extension AgentState {
                 handOut: handOut,
                 outcome: error.isRetriable ? .failed : .fatal,
                 error: error.message,
+                errorClass: error.errorClass,
                 elapsed: elapsed
             )
         case .failed, .givenBack, .settled:

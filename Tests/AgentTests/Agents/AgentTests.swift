@@ -88,12 +88,15 @@ import Testing
         let fixture = try await AgentFixture(tier)
         var handlers = Handlers.standard
         handlers.register("hopeless") { _ in throw HandlerError.fatal("no\0 hope") }
+        handlers.register("named") { _ in throw HandlerError.retriable("taxed", errorClass: "tax:late") }
+        handlers.register("misnamed") { _ in throw HandlerError.retriable("no", errorClass: "no class") }
         handlers.register("garbled") { _ in .json("{no json") }
         handlers.register("nul") { _ in .json("\"a\0b\"") }
         let runs = try await fixture.submit(
             #"""
             [{"key": "shell", "handler": "shell", "with": {"command": "echo broken >&2; exit 3"}, "retry": {"limit": 1, "backoff": 0}},
              {"key": "hopeless", "handler": "hopeless", "retry": {"limit": 5}},
+             {"key": "named", "handler": "named", "retry": {"limit": 5, "never_on": ["tax"]}}, {"key": "misnamed", "handler": "misnamed"},
              {"key": "garbled", "handler": "garbled"}, {"key": "nul", "handler": "nul"},
              {"key": "sql", "handler": "sql", "with": {"statement": "select 1 / (coalesce(($1->>'x')::int, 0))"}},
              {"key": "late", "handler": "sleep", "with": {"seconds": 1000}, "timeout": 0.05}]
@@ -111,6 +114,13 @@ import Testing
         #expect(try await error("nul").contains("rejected"))
         #expect(try await error("sql").hasPrefix("22012: division by zero"))
         #expect(try await error("late").contains("0.05 s"))
+        for (key, errorClass) in [
+            "shell": "exit:3", "hopeless": "fatal", "named": "tax:late", "misnamed": "rejected", "garbled": "rejected",
+            "sql": "sql:22012", "late": "timeout",
+        ] {
+            #expect(try await fixture.step("error_class", key, of: runs[0]) == errorClass)
+        }
+        #expect(try await fixture.step("attempts", "named", of: runs[0]) == "1")
     }
 
     @Test(arguments: PostgresCluster.Tier.allCases) func aSqlStepTakesEffectOnce(tier: PostgresCluster.Tier)

@@ -40,6 +40,7 @@ import Testing
         try await MoodyServer.use { url in
             let error = try await failure(of: http, with: #"{"url": "\#(url)/status/\#(status)?key=secret"}"#)
             #expect(error.isRetriable)
+            #expect(error.errorClass == "http:\(status)")
             #expect(error.message == "http: POST \(url)/status/\(status) answered \(status): it is \(status)")
         }
     }

@@ -55,6 +55,7 @@ import Testing
     @Test func theExitCodeAndTheEndOfStandardErrorAreTold() async throws {
         let error = try await failure(of: shell, with: script("echo first >&2; echo 'no such order' >&2; exit 3"))
         #expect(error.isRetriable)
+        #expect(error.errorClass == "exit:3")
         #expect(error.message == "shell: /bin/sh exited with code 3; standard error says: first\nno such order")
     }
 

@@ -110,7 +110,7 @@ SELECT count(*) FROM millrace.agents WHERE name = 'forgotten';
 SELECT count(*) FROM millrace_internal.revocation;
 
 -- Refused.
-SELECT * FROM test.fails($$SELECT millrace.register_agent('{default}', '{noop}', 2)$$);
+SELECT * FROM test.fails($$SELECT millrace.register_agent('{default}', '{noop}', 3)$$);
 SELECT * FROM test.fails($$SELECT millrace.register_agent('{default}', '{noop}', 0)$$);
 SELECT * FROM test.fails($$SELECT millrace.register_agent('{default}', '{noop}', NULL)$$);
 SELECT * FROM test.fails($$SELECT millrace.register_agent('{}', '{noop}')$$);
