@@ -52,6 +52,7 @@ LOGIC_FILES = \
   logic/lock.sql \
   logic/enter.sql \
   logic/settle.sql \
+  logic/phase.sql \
   logic/report.sql \
   logic/give_back.sql \
   logic/execute_sql.sql \

@@ -87,8 +87,8 @@ copy_varlena(Datum value)
 static void
 keep(int32 version_id, HeapTuple row, TupleDesc columns)
 {
-	Datum		values[20];
-	bool		nulls[20];
+	Datum		values[21];
+	bool		nulls[21];
 	int32		key[2] = {version_id};
 	StepDefinition *definition;
 	bool		known;
@@ -125,6 +125,7 @@ keep(int32 version_id, HeapTuple row, TupleDesc columns)
 	definition->has_template = DatumGetBool(values[17]);
 	definition->looked_at = DatumGetBool(values[18]);
 	definition->fills = DatumGetBool(values[19]);
+	definition->phased = DatumGetBool(values[20]);
 	definition->settings = (Datum) 0;
 	definition->settings_bytes = 0;
 	if (!nulls[15])
@@ -150,9 +151,10 @@ load_block(int32 version_id, int32 def_no)
 		SPIPlanPtr	plan = SPI_prepare(
 			"SELECT d.def_no, d.handler_id, d.queue_id, d.needs_count, "
 			"d.rank, d.rule, d.priority, d.closing, "
-			"d.takes_input, d.timeout, d.delay, d.key, d.workflow, d.handler, d.dependents, d.settings, d.needs, d.input IS NOT NULL, "
+			"d.takes_input, d.timeout, d.delay, d.key, d.workflow, d.handler, d.dependents, d.settings, d.needs, d.input IS NOT NULL OR d.finally, "
 			"d.entered OR coalesce(d.traits OPERATOR(pg_catalog.?) 'when', false), "
-			"d.fills "
+			"d.fills, "
+			"(SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = $1) "
 			"FROM millrace_internal.step_definition d "
 			"WHERE d.version_id = $1 AND d.def_no BETWEEN $2 AND $2 + 63", lengthof(types), types);
 

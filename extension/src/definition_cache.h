@@ -24,6 +24,7 @@ typedef struct StepDefinition
 	bool		closing;
 	bool		takes_input;
 	bool		has_template;	/* what it takes is written down; else it takes all */
+	bool		phased;			/* the end of its run's main steps may not be the run's */
 	bool		looked_at;		/* it has a condition, or the engine enters it: for SQL to decide */
 	bool		fills;			/* the settings have values of the run */
 	bool		has_timeout;

@@ -29,9 +29,10 @@ const TableKind StepTable = {
 };
 
 const TableKind RunTable = {
-	"run", 17,
+	"run", 19,
 	{"run_id", "version_id", "tenant_id", "shard", "priority", "state", "steps_failed", "closing_left", "created_at",
-	 "started_at", "finished_at", "not_before", "deadline", "parent_run_id", "parent_step_no", "labels", "trace"}
+	 "started_at", "finished_at", "not_before", "deadline", "parent_run_id", "parent_step_no", "labels", "trace",
+	 "phase", "ends_as"}
 };
 
 const TableKind EventTable = {

@@ -152,6 +152,7 @@ typedef struct Outcome
 	HitList		hits;
 	int			ended_count;
 	Ended	   *ended;
+	bool		phased;			/* the end of one of these may not be the end of its run */
 
 	int			started_count;
 	Started    *started;		/* handed over */

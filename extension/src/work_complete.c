@@ -83,6 +83,7 @@ note(Outcome *outcome, const Completion *completion, int64 receipt_no, const Ste
 		add_hit(&outcome->hits, completion->run_id, definition->version_id, definition->dependents[i]);
 	if (!definition->closing)
 		return;
+	outcome->phased |= definition->phased;
 	if (outcome->ended_count > 0 && outcome->ended[outcome->ended_count - 1].run_id == completion->run_id)
 		outcome->ended[outcome->ended_count - 1].closing++;
 	else
@@ -198,7 +199,7 @@ millrace_complete(Call *call, const Completion *completions, int count, Receiver
 	outcome->ready = palloc(sizeof(Hit) * Max(outcome->hits.count, 1));
 	millrace_settle(call, &outcome->hits, receiver, outcome->started, &outcome->started_count,
 					outcome->ready, &outcome->ready_count);
-	if (outcome->hits.count == 0)
+	if (outcome->hits.count == 0 && !outcome->phased)
 	{
 		/* runs come last in the lock order */
 		millrace_call_look(call);

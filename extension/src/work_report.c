@@ -367,7 +367,7 @@ millrace_work_report(PG_FUNCTION_ARGS)
 	{
 		handed.receipt_no = draw_receipt_no();
 		complete(fcinfo, shard, &agent, &outcome, &handed);
-		if (outcome.hits.count == 0)
+		if (outcome.hits.count == 0 && outcome.ended_count == 0)
 		{
 			millrace_receipts_settle(shard, agent.agent_id, outcome.receipts, outcome.settled, outcome.receipt_count);
 			start_from_dispatcher(shard, &agent, &handed);

@@ -27,12 +27,14 @@ DECLARE
     now_at  timestamptz;
     xact    bigint;
     held    record;
+    last    boolean;    -- nothing follows what is cancelled
 BEGIN
     PERFORM millrace_internal.lock_run_steps(in_shard, in_run_id, true);
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = in_run_id AND n.shard = in_shard FOR NO KEY UPDATE;
     IF r.finished_at IS NOT NULL THEN
         RETURN false;
     END IF;
+    last := NOT (SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = r.version_id) OR coalesce(r.phase = 2, false);
     now_at := millrace_internal.clock();
     xact := pg_current_xact_id()::text::bigint;
     FOR held IN
@@ -51,12 +53,18 @@ BEGIN
         RETURNING s.step_no, s.attempts, s.agent_id, s.started_at)
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
     SELECT in_run_id, now_at, xact, g.step_no, CASE WHEN g.attempts > 0 THEN nullif(g.agent_id, 0) END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
+    IF NOT last THEN
+        -- a paused run goes on to its end: what was to be held has gone
+        UPDATE millrace_internal.run u SET state = 1, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;
+        PERFORM millrace_internal.run_next_phase(in_shard, in_run_id, final_state, reason);
+        RETURN true;
+    END IF;
     UPDATE millrace_internal.run u SET state = final_state, finished_at = now_at, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
     VALUES (in_run_id, now_at, xact, in_shard, CASE final_state WHEN 12 THEN 6 ELSE 5 END, CASE WHEN reason IS NOT NULL THEN jsonb_build_object('reason', reason) END);
     RETURN true;
 END $$;
-COMMENT ON FUNCTION millrace_internal.cancel_rest(smallint, bigint, smallint, text) IS 'Cancels every step of a run that has not ended, and ends the run.';
+COMMENT ON FUNCTION millrace_internal.cancel_rest(smallint, bigint, smallint, text) IS 'Cancels every step of a run that has not ended, and ends the run, or begins its next phase.';
 
 -- Takes a run's ready steps out of the sink; what is overlooked is found stale when it is claimed.
 CREATE OR REPLACE FUNCTION millrace_internal.sink_remove(in_shard smallint, in_run_id bigint)

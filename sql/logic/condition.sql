@@ -20,14 +20,15 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION millrace_internal.condition_problems(jsonb, text) IS 'Mistakes in the conditions of a step.';
 
--- Arguments: in_needs  the step's needs, whose outputs the conditions may look at; conditions  the definition's `when`
+-- Arguments: d  the step's definition, with its `when`
 -- Returns:   true if all of them are true; a path that matches nothing, or not what it expects, is not true
-CREATE OR REPLACE FUNCTION millrace_internal.conditions_hold(in_shard smallint, in_run_id bigint, in_version_id integer, in_needs integer[], conditions jsonb)
+CREATE OR REPLACE FUNCTION millrace_internal.conditions_hold(in_shard smallint, in_run_id bigint, d millrace_internal.step_definition)
 RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 DECLARE
-    context jsonb := millrace_internal.input_context(in_shard, in_run_id, in_version_id, in_needs);
+    context    jsonb := millrace_internal.context_of(in_shard, in_run_id, d);
+    conditions jsonb := d.traits -> 'when';
 BEGIN
     RETURN (SELECT coalesce(bool_and(coalesce(jsonb_path_match(context, (c #>> '{}')::jsonpath, '{}', true), false)), true)
             FROM jsonb_array_elements(CASE jsonb_typeof(conditions) WHEN 'array' THEN conditions ELSE jsonb_build_array(conditions) END) c);
 END $$;
-COMMENT ON FUNCTION millrace_internal.conditions_hold(smallint, bigint, integer, integer[], jsonb) IS 'Whether all conditions of a step are true.';
+COMMENT ON FUNCTION millrace_internal.conditions_hold(smallint, bigint, millrace_internal.step_definition) IS 'Whether all conditions of a step are true.';

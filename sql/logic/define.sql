@@ -77,6 +77,7 @@ DECLARE
     expected real[];
     froms    integer[];
     tos      integer[];
+    main     integer := jsonb_array_length(definition -> 'steps');
     g        record;
 BEGIN
     SELECT array_agg(s.key ORDER BY s.ordinal), array_agg(DISTINCT s.handler), array_agg(DISTINCT s.queue), array_agg(s.rule ORDER BY s.ordinal),
@@ -88,23 +89,28 @@ BEGIN
     PERFORM millrace_internal.handler_ids(handlers);
 
     SELECT array_agg(k.ord::integer), array_agg(n.ordinal) INTO froms, tos
-    FROM millrace_internal.definition_needs(definition) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key);
+    FROM millrace_internal.definition_needs(definition) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)
+    -- by the time a step of finally runs, all main ones have ended
+    WHERE (n.ordinal > main) = (k.ord > main);
     SELECT * INTO g FROM millrace_internal.graph_build(cardinality(keys), coalesce(froms, '{}'), coalesce(tos, '{}'), rules, expected, 16 * 1024 * 1024);
 
-    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, looked_at_roots, graph, defined_by, search_path)
+    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, looked_at_roots, finally_roots, finally_closing, phased, graph, defined_by, search_path)
     SELECT new_id, owner_id, coalesce((SELECT max(v.version) FROM millrace_internal.version v WHERE v.workflow_id = owner_id), 0) + 1,
            is_inline, hash, definition, CASE definition ->> 'on_failure' WHEN 'cancel' THEN 1 ELSE 0 END, cardinality(keys),
            (SELECT sum(cardinality(millrace_internal.graph_needs(g.graph, n))) FROM generate_series(1, cardinality(keys)) n),
-           (SELECT count(*) FROM unnest(g.closing) c WHERE c),
-           ARRAY(SELECT n::integer FROM unnest(g.needs_count) WITH ORDINALITY c (needs, n) WHERE c.needs = 0 ORDER BY n),
+           (SELECT count(*) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.closing[n.def_no] AND n.ordinal <= main),
+           ARRAY(SELECT n.def_no FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.needs_count[n.def_no] = 0 AND n.ordinal <= main ORDER BY 1),
            (SELECT array_agg(n.def_no ORDER BY n.def_no) FROM millrace_internal.definition_steps(definition) s
             JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) USING (ordinal)
-            WHERE g.needs_count[n.def_no] = 0 AND (s.traits ? 'when' OR millrace_internal.is_entered(s.traits))),
+            WHERE g.needs_count[n.def_no] = 0 AND n.ordinal <= main AND (s.traits ? 'when' OR millrace_internal.is_entered(s.traits))),
+           (SELECT array_agg(n.def_no ORDER BY n.def_no) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.needs_count[n.def_no] = 0 AND n.ordinal > main),
+           nullif((SELECT count(*) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.closing[n.def_no] AND n.ordinal > main), 0),
+           definition ? 'finally' AND jsonb_array_length(definition -> 'finally') > 0,
            g.graph, definer::regrole, path_of_definer;
 
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
-        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered)
+        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally)
     SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
            coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
            coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
@@ -112,11 +118,15 @@ BEGIN
            nullif(jsonb_strip_nulls(jsonb_build_object('on', s.retry -> 'on', 'never_on', s.retry -> 'never_on')), '{}'),
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
            f.settings, f.input, f.fills, s.required, b.level, b.rank, b.needs_count, b.closing,
-           nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no), '{}'), s.traits, millrace_internal.is_entered(s.traits)
+           nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no) || coalesce(looked_up.needs, '{}'), '{}'),
+           s.traits, millrace_internal.is_entered(s.traits), s.ordinal > main
     FROM millrace_internal.definition_steps(definition) s
     JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
     JOIN unnest(g.level, g.rank, g.needs_count, g.closing, g.dependents_start[1:cardinality(keys)], g.dependents_start[2:])
          WITH ORDINALITY b (level, rank, needs_count, closing, first_dependent, past_dependents, def_no) ON b.def_no = n.def_no
+    LEFT JOIN (SELECT e.ordinal, array_agg(g.def_no[k.ord] ORDER BY g.def_no[k.ord]) AS needs
+               FROM millrace_internal.definition_needs(definition) e JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)
+               WHERE e.ordinal > main AND k.ord <= main GROUP BY 1) looked_up ON looked_up.ordinal = s.ordinal
     JOIN millrace_internal.handler h ON h.name = s.handler
     JOIN millrace_internal.queue q ON q.name = s.queue
     CROSS JOIN LATERAL millrace_internal.fill_prepare(s.settings, s.input) f;

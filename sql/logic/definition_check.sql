@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
-        WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps']
+        WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally']
         WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter', 'on', 'never_on'] END
@@ -130,7 +130,8 @@ RETURNS TABLE (path text, code text, message text, hint text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_mergejoin = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
-    keys   text[] := ARRAY(SELECT step ->> 'key' FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ord) ORDER BY ord);
+    keys   text[] := ARRAY(SELECT step ->> 'key' FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord) ORDER BY ord);
+    main   integer := jsonb_array_length(definition -> 'steps');
     ring   integer[];
     froms  integer[];
     tos    integer[];
@@ -140,7 +141,7 @@ DECLARE
     lost_keys     text[];
 BEGIN
     RETURN QUERY
-    SELECT format('steps[%s].key', ord - 1), 'MR103', format('the key "%s" is used by more than one step', key), 'Keys are unique in a workflow.'
+    SELECT millrace_internal.node_path(definition, ord) || '.key', 'MR103', format('the key "%s" is used by more than one step', key), 'Keys are unique in a workflow.'
     FROM (SELECT key, ord, row_number() OVER (PARTITION BY key ORDER BY ord) AS nth FROM unnest(keys) WITH ORDINALITY k (key, ord)) k
     WHERE nth > 1;
     IF FOUND THEN unfit := true; END IF;
@@ -153,14 +154,19 @@ BEGIN
     LEFT JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key);
 
     RETURN QUERY
-    SELECT format('steps[%s].needs[%s]', n.ordinal - 1, n.place - 1), 'MR104',
+    SELECT format('%s.needs[%s]', millrace_internal.node_path(definition, n.ordinal), n.place - 1), 'MR104',
            format('step "%s" needs "%s", which is not a step of this workflow', keys[n.ordinal], n.key),
            'Did you mean "' || millrace_internal.nearest(n.key, keys) || '"?'
     FROM unnest(lost_ordinals, lost_places, lost_keys) n (ordinal, place, key);
     IF FOUND THEN unfit := true; END IF;
 
     RETURN QUERY
-    SELECT format('steps[%s].needs', t - 1), 'MR105', format('step "%s" needs itself', keys[t]), 'Remove its own key from its needs.'
+    SELECT format('steps[%s].needs', t - 1), 'MR104', format('step "%s" needs "%s", which runs when all others have ended', keys[t], keys[f]), 'Only steps of finally can need steps of finally.'
+    FROM unnest(froms, tos) e (f, t) WHERE f > main AND t <= main;
+    IF FOUND THEN unfit := true; END IF;
+
+    RETURN QUERY
+    SELECT millrace_internal.node_path(definition, t) || '.needs', 'MR105', format('step "%s" needs itself', keys[t]), 'Remove its own key from its needs.'
     FROM unnest(froms, tos) e (f, t) WHERE f = t;
     IF FOUND OR unfit THEN RETURN; END IF;
 
@@ -227,39 +233,43 @@ BEGIN
         RETURN QUERY SELECT 'steps', 'MR111', 'the definition has no array of steps', 'Write "steps": [{"key": ..., "handler": ...}].';
         RETURN;
     END IF;
-    IF jsonb_array_length(definition -> 'steps') NOT BETWEEN 1 AND 100000 THEN
-        RETURN QUERY SELECT 'steps', 'MR107', format('the workflow has %s steps', jsonb_array_length(definition -> 'steps')), 'A workflow has 1 to 100,000 steps.';
+    IF definition ? 'finally' AND jsonb_typeof(definition -> 'finally') <> 'array' THEN
+        RETURN QUERY SELECT 'finally', 'MR101', 'finally is not an array of steps', 'Write "finally": [{"key": ..., "handler": ...}].';
+        RETURN;
+    END IF;
+    IF jsonb_array_length(definition -> 'steps') = 0 OR jsonb_array_length(millrace_internal.definition_nodes(definition)) > 100000 THEN
+        RETURN QUERY SELECT 'steps', 'MR107', format('the workflow has %s steps', jsonb_array_length(millrace_internal.definition_nodes(definition))), 'A workflow has 1 to 100,000 steps.';
         RETURN;
     END IF;
 
     -- a step whose values are plainly of the right types is passed over at once: large definitions are made by programs
     FOR s IN
-        SELECT p.* FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ord)
-        CROSS JOIN LATERAL millrace_internal.step_problems(step, format('steps[%s]', ord - 1), definition -> 'defaults') p
+        SELECT p.* FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
+        CROSS JOIN LATERAL millrace_internal.step_problems(step, millrace_internal.node_path(definition, ord), definition -> 'defaults') p
         WHERE NOT millrace_internal.step_is_plain(step, definition -> 'defaults') LIMIT 1000
     LOOP
         path := s.path; code := s.code; message := s.message; hint := s.hint;
         -- without these there is no telling what the steps are and how they hang together
-        unfit := unfit OR s.code = 'MR101' OR s.path ~ '^steps\[\d+\]\.(key$|needs)';
+        unfit := unfit OR s.code = 'MR101' OR s.path ~ '^(steps|finally)\[\d+\]\.(key$|needs)';
         RETURN NEXT;
     END LOOP;
     IF unfit THEN
         RETURN;
     END IF;
-    IF (SELECT sum(jsonb_array_length(step -> 'needs')) FROM jsonb_array_elements(definition -> 'steps') step WHERE step ? 'needs') > 1000000 THEN
+    IF (SELECT sum(jsonb_array_length(step -> 'needs')) FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) step WHERE step ? 'needs') > 1000000 THEN
         RETURN QUERY SELECT 'steps', 'MR107', 'the workflow has more than 1,000,000 needs', 'Join them through a step in between.';
         RETURN;
     END IF;
     RETURN QUERY SELECT g.path, g.code, g.message, g.hint FROM millrace_internal.graph_problems(definition) g;
 
     FOR s IN
-        SELECT e.ord, e.step FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ord)
+        SELECT e.ord, e.step FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
         WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql'
     LOOP
-        path := format('steps[%s].with.statement', s.ord - 1);
+        path := millrace_internal.node_path(definition, s.ord) || '.with.statement';
         BEGIN
             IF coalesce(jsonb_typeof(s.step -> 'with' -> 'statement'), '') <> 'string' THEN
-                code := 'MR111'; message := format('steps[%s] has no statement', s.ord - 1);
+                code := 'MR111'; message := format('%s has no statement', millrace_internal.node_path(definition, s.ord));
                 hint := 'A sql step has "with": {"statement": "select ..."}; $1 is its input.';
                 RETURN NEXT;
             ELSE

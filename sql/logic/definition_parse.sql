@@ -1,5 +1,20 @@
 -- Purpose: a definition as rows. Nothing here refuses anything: logic/definition_check.sql does, before.
 
+-- Returns: all steps of a definition in one array: the main ones, then those of finally.
+CREATE OR REPLACE FUNCTION millrace_internal.definition_nodes(definition jsonb)
+RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN definition ? 'finally' THEN (definition -> 'steps') || (definition -> 'finally') ELSE definition -> 'steps' END
+$$;
+COMMENT ON FUNCTION millrace_internal.definition_nodes(jsonb) IS 'The main steps of a definition, and behind them those of finally.';
+
+-- Where the definition has its nth step.
+CREATE OR REPLACE FUNCTION millrace_internal.node_path(definition jsonb, ordinal bigint)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN ordinal <= pg_catalog.jsonb_array_length(definition -> 'steps') THEN pg_catalog.format('steps[%s]', ordinal - 1)
+                ELSE pg_catalog.format('finally[%s]', ordinal - 1 - pg_catalog.jsonb_array_length(definition -> 'steps')) END
+$$;
+COMMENT ON FUNCTION millrace_internal.node_path(jsonb, bigint) IS 'The path of a step, by its place among all.';
+
 -- What the engine looks at when it would become ready.
 CREATE OR REPLACE FUNCTION millrace_internal.is_entered(traits jsonb)
 RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
@@ -27,7 +42,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                       WHEN d.defaults ? 'retry' AND e.step ? 'retry'
                       THEN d.defaults || e.step || jsonb_build_object('retry', (d.defaults -> 'retry') || (e.step -> 'retry'))
                       ELSE d.defaults || e.step END AS step
-          FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ordinality),
+          FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ordinality),
                (SELECT definition -> 'defaults' AS defaults) d) s
 $$;
 COMMENT ON FUNCTION millrace_internal.definition_steps(jsonb) IS 'The steps of a valid definition, in its order, defaults filled in.';
@@ -37,7 +52,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_needs(definition jsonb)
 RETURNS TABLE (ordinal integer, place integer, key text)
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT e.ordinality::integer, n.ordinality::integer, n.key
-    FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ordinality),
+    FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ordinality),
          jsonb_array_elements_text(e.step -> 'needs') WITH ORDINALITY n (key, ordinality)
     WHERE jsonb_typeof(e.step -> 'needs') = 'array'
 $$;

@@ -50,6 +50,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.input_context(smallint, bigint, integer, integer[]) IS 'What a step''s input may refer to.';
 
+-- Returns: what a step may refer to; a step of finally also to {"ended": {"state", "failed": [keys]}}: what became of the main steps
+CREATE OR REPLACE FUNCTION millrace_internal.context_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition)
+RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs)
+        || CASE WHEN def.finally THEN jsonb_build_object('ended', millrace_internal.run_ended(in_shard, in_run_id)) ELSE '{}' END;
+END $$;
+COMMENT ON FUNCTION millrace_internal.context_of(smallint, bigint, millrace_internal.step_definition) IS 'What the input and the conditions of a step may refer to.';
+
 -- Returns: the input of a step, or the reason why there is none
 CREATE OR REPLACE FUNCTION millrace_internal.input_from(def millrace_internal.step_definition, context jsonb, OUT input jsonb, OUT problem text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -82,7 +91,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.input_of(in_shard smallint, in_run_
     OUT input jsonb, OUT problem text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT i.input, i.problem
-    FROM millrace_internal.input_from(def, millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs)) i
+    FROM millrace_internal.input_from(def, millrace_internal.context_of(in_shard, in_run_id, def)) i
 $$;
 COMMENT ON FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition) IS 'The input of a step of a run.';
 
@@ -106,7 +115,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.values_of(in_shard smallint, in_run
     OUT settings jsonb, OUT input jsonb, OUT problem text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    context jsonb := millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs);
+    context jsonb := millrace_internal.context_of(in_shard, in_run_id, def);
     filled  record;
 BEGIN
     settings := def.settings;

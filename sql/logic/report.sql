@@ -32,7 +32,7 @@ BEGIN
                                                 own.ready_priorities, own.ready_tenants, own.ready_ranks);
         END IF;
         PERFORM millrace_internal.outputs_keep(in_shard, run_ids, step_nos, codes, outputs, own.applied);
-        IF own.left_runs IS NOT NULL THEN
+        IF own.left_runs IS NOT NULL OR own.ended_runs IS NOT NULL THEN
             next := millrace_internal.settle_left(in_shard, in_agent_id, own.left_runs, own.left_defs, own.left_n, own.ended_runs, own.ended_closing,
                                                   in_receipt_no, in_queues, in_handlers,
                                                   millrace_internal.rooms_left(in_shard, in_handlers, rooms, started_runs, started_steps),
@@ -103,7 +103,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next record;
 BEGIN
-    next := millrace_internal.settle(in_shard, left_runs, left_defs, left_n, array_fill(0, ARRAY[cardinality(left_runs)]),
+    next := millrace_internal.settle(in_shard, left_runs, left_defs, left_n, array_fill(0, ARRAY[coalesce(cardinality(left_runs), 0)]),
                                      in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
     started_runs := next.started_runs; started_steps := next.started_steps; tokens := next.tokens; attempts := next.attempts;
     IF ended_runs IS NOT NULL OR next.ended_runs IS NOT NULL THEN
@@ -177,6 +177,7 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan S
 DECLARE
     frozen timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
     doomed bigint;
+    over   bigint[];    -- runs in which a phase has ended that may not be the last
 BEGIN
     WITH ended AS MATERIALIZED (
         SELECT u.run_id, sum(u.closing)::integer AS closing, sum(u.failed)::integer AS failed
@@ -184,18 +185,25 @@ BEGIN
     closed AS (
         UPDATE millrace_internal.run r
         SET closing_left = r.closing_left - e.closing, steps_failed = r.steps_failed + e.failed,
-            state = CASE WHEN r.closing_left > e.closing THEN r.state WHEN r.steps_failed + e.failed > 0 THEN 11 ELSE 10 END,
-            finished_at = CASE WHEN r.closing_left <= e.closing THEN coalesce(frozen, clock_timestamp()) END
-        FROM ended e WHERE r.run_id = e.run_id AND r.shard = in_shard
-        RETURNING r.run_id, r.state, r.finished_at)
-    INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind)
-    SELECT c.run_id, c.finished_at, pg_current_xact_id()::text::bigint, in_shard, CASE c.state WHEN 10 THEN 4 ELSE 5 END
-    FROM closed c WHERE c.finished_at IS NOT NULL;
+            state = CASE WHEN r.closing_left > e.closing OR v.phased THEN r.state WHEN r.steps_failed + e.failed > 0 THEN 11 ELSE 10 END,
+            finished_at = CASE WHEN r.closing_left <= e.closing AND NOT v.phased THEN coalesce(frozen, clock_timestamp()) END
+        FROM ended e JOIN millrace_internal.run o ON o.run_id = e.run_id AND o.shard = in_shard
+        JOIN millrace_internal.version v ON v.version_id = o.version_id
+        WHERE r.run_id = e.run_id AND r.shard = in_shard
+        RETURNING r.run_id, r.state, r.finished_at, r.closing_left),
+    told AS (
+        INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind)
+        SELECT c.run_id, c.finished_at, pg_current_xact_id()::text::bigint, in_shard, CASE c.state WHEN 10 THEN 4 ELSE 5 END
+        FROM closed c WHERE c.finished_at IS NOT NULL)
+    SELECT array_agg(c.run_id ORDER BY c.run_id) FILTER (WHERE c.finished_at IS NULL AND c.closing_left <= 0) INTO over FROM closed c;
+    FOREACH doomed IN ARRAY coalesce(over, '{}') LOOP
+        PERFORM millrace_internal.run_next_phase(in_shard, doomed, NULL, NULL);
+    END LOOP;
 
     IF 0 < ANY (failed) THEN
         FOR doomed IN
             SELECT DISTINCT r.run_id FROM unnest(run_ids, failed) u (run_id, failed)
-            JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard AND r.finished_at IS NULL
+            JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard AND r.finished_at IS NULL AND r.phase IS NULL
             JOIN millrace_internal.version v ON v.version_id = r.version_id AND v.on_failure = 1
             WHERE u.failed > 0 ORDER BY 1
         LOOP
@@ -346,7 +354,7 @@ BEGIN
         agent := millrace_internal.agent_get(report.agent_id);
         PERFORM millrace_internal.agent_revive(agent);
         free := millrace_internal.agent_capacity(agent, report.capacity, report.max_steps);
-        IF did.left_runs IS NOT NULL THEN
+        IF did.left_runs IS NOT NULL OR did.ended_runs IS NOT NULL THEN
             rest := millrace_internal.settle_left(0::smallint, agent.agent_id, did.left_runs, did.left_defs, did.left_n, did.ended_runs, did.ended_closing,
                                                   did.receipt_no, agent.queues, free.handler_ids,
                                                   millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, did.run_ids, did.step_nos),

@@ -21,6 +21,7 @@ BEGIN
         PERFORM millrace_internal.fail('MR035', format('run %s was cancelled', r.run_id), NULL, 'Retry the whole run: millrace.retry(run_id).');
     END IF;
     now_at := millrace_internal.clock();
+    PERFORM millrace_internal.phase_reopen(r, ARRAY[def.def_no]);
     PERFORM millrace_internal.reopen(r, ARRAY[def.def_no], false);
     UPDATE millrace_internal.step s SET state = 10, needs_left = 0, finished_at = now_at WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard;
     DELETE FROM millrace_internal.output o WHERE o.run_id = r.run_id AND o.step_no = def.def_no AND o.shard = r.shard;

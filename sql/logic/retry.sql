@@ -27,6 +27,7 @@ BEGIN
         PERFORM millrace_internal.fail('MR034', format('nothing in run %s has failed or was cancelled', r.run_id), NULL, 'See millrace.steps.');
     END IF;
 
+    revived := millrace_internal.phase_reopen(r, revived);
     again := millrace_internal.reopen(r, revived, true);
     UPDATE millrace_internal.step s
     SET state = 2, attempts = 0, needs_left = 0, ready_at = millrace_internal.clock(), finished_at = NULL
@@ -101,17 +102,21 @@ BEGIN
         RETURN;
     END IF;
     WITH known AS MATERIALIZED (
-        SELECT d.def_no, d.closing, d.dependents, coalesce(s.state, 0) AS state
+        SELECT d.def_no, d.closing, d.dependents, d.finally, coalesce(s.state, 0) AS state
         FROM millrace_internal.step_definition d
         LEFT JOIN millrace_internal.step s ON s.run_id = in_run_id AND s.step_no = d.def_no AND s.shard = in_shard
         WHERE d.version_id = r.version_id),
     leading_on AS (
         SELECT DISTINCT k.def_no FROM known k, unnest(k.dependents) dependent JOIN known n ON n.def_no = dependent AND n.state = 0
         WHERE k.state < 10 AND NOT k.closing)
-    SELECT count(*) FILTER (WHERE k.state < 10 AND l.def_no IS NULL), count(*) FILTER (WHERE k.state = 11)
+    SELECT count(*) FILTER (WHERE k.state < 10 AND l.def_no IS NULL AND k.finally = (r.phase IS NOT NULL)), count(*) FILTER (WHERE k.state = 11)
     INTO r.closing_left, r.steps_failed
     FROM known k LEFT JOIN leading_on l USING (def_no);
-    IF r.closing_left = 0 THEN
+    IF r.closing_left = 0 AND (SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = r.version_id) THEN
+        UPDATE millrace_internal.run n SET closing_left = 0, steps_failed = r.steps_failed WHERE n.run_id = in_run_id AND n.shard = in_shard;
+        PERFORM millrace_internal.run_next_phase(in_shard, in_run_id, NULL, NULL);
+        RETURN;
+    ELSIF r.closing_left = 0 THEN
         r.state := CASE WHEN r.steps_failed > 0 THEN 11 ELSE 10 END;
         r.finished_at := millrace_internal.clock();
         INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind)

@@ -100,7 +100,7 @@ BEGIN
     LEFT JOIN millrace_internal.step s ON s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard
     CROSS JOIN LATERAL (
         SELECT CASE WHEN d.traits ? 'when' AND (coalesce(s.needs_left, d.needs_count) <= h.n OR d.rule = 10 AND h.bad < h.n) AND coalesce(s.state, 0) = 0
-                    THEN NOT millrace_internal.conditions_hold(in_shard, h.run_id, d.version_id, d.needs, d.traits -> 'when') END AS barred OFFSET 0) c
+                    THEN NOT millrace_internal.conditions_hold(in_shard, h.run_id, d) END AS barred OFFSET 0) c
     CROSS JOIN LATERAL (
         SELECT CASE WHEN d.rule BETWEEN 2 AND 4 AND coalesce(s.needs_left, d.needs_count) <= h.n AND coalesce(s.state, 0) = 0
                     THEN millrace_internal.rule_holds(in_shard, h.run_id, d.version_id, d.needs, d.rule, d.rule_path) END AS verdict,

@@ -22,12 +22,16 @@ CREATE TABLE millrace_internal.run (
     parent_step_no integer,
     labels         jsonb,
     trace          text,
+    phase          smallint CONSTRAINT run_phase_check CHECK (phase IN (1, 2)),
+    ends_as        smallint,
     CONSTRAINT run_state_finished_at_check CHECK ((state >= 10) = (finished_at IS NOT NULL))
 ) PARTITION BY RANGE (run_id);
 
 COMMENT ON TABLE millrace_internal.run IS 'Executions of versions. The low 8 bits of run_id are its shard.';
 COMMENT ON COLUMN millrace_internal.run.state IS '1 running, 2 paused, 10 completed, 11 failed, 12 cancelled';
-COMMENT ON COLUMN millrace_internal.run.closing_left IS 'Closing steps that are not terminal; the run ends at zero.';
+COMMENT ON COLUMN millrace_internal.run.closing_left IS 'Closing steps of its phase that are not terminal; at zero the next phase begins, or the run ends.';
+COMMENT ON COLUMN millrace_internal.run.phase IS 'Null while the main steps run; 1 compensations, 2 the steps of finally.';
+COMMENT ON COLUMN millrace_internal.run.ends_as IS 'The state in which the run ends, known since its main steps have ended; null where no later phase follows.';
 COMMENT ON COLUMN millrace_internal.run.started_at IS 'Set only where the steps no longer tell: when a step that had started is started anew.';
 
 -- Which runs are alive: those of long_run below the horizon, and all without an end above it (logic/runs_alive.sql).

@@ -22,6 +22,9 @@ CREATE TABLE millrace_internal.version (
     closing      integer     NOT NULL CONSTRAINT version_closing_check CHECK (closing > 0),
     roots        integer[]   NOT NULL,
     looked_at_roots integer[],
+    finally_roots integer[],
+    finally_closing integer,
+    phased       boolean     NOT NULL DEFAULT false,
     graph        bytea       NOT NULL,
     defined_by   oid         NOT NULL,
     search_path  text        NOT NULL,
@@ -32,6 +35,9 @@ CREATE TABLE millrace_internal.version (
 ALTER TABLE millrace_internal.version ALTER COLUMN graph SET STORAGE EXTERNAL;
 COMMENT ON TABLE millrace_internal.version IS 'Immutable versions of workflows, with their materialised dependency paths.';
 COMMENT ON COLUMN millrace_internal.version.looked_at_roots IS 'Those of the roots that have a condition, or that the engine enters; null when there are none.';
+COMMENT ON COLUMN millrace_internal.version.closing IS 'Closing steps among the main ones.';
+COMMENT ON COLUMN millrace_internal.version.finally_roots IS 'The first of the steps that run when all others have ended; null when there are none. Their closing steps are finally_closing.';
+COMMENT ON COLUMN millrace_internal.version.phased IS 'The end of the main steps may not be the end of the run (logic/phase.sql).';
 COMMENT ON COLUMN millrace_internal.version.inline IS 'True for a definition that came with a submit: it is never the latest version.';
 COMMENT ON COLUMN millrace_internal.version.graph IS 'The graph and its paths as the C functions read it; stored uncompressed, for it is compressed already.';
 COMMENT ON COLUMN millrace_internal.version.defined_by IS 'The role whose rights the sql steps of this version have.';
@@ -65,6 +71,7 @@ CREATE TABLE millrace_internal.step_definition (
     input          jsonb,
     required       jsonb,
     rule_path      jsonpath,
+    finally        boolean          NOT NULL DEFAULT false,
     entered        boolean          NOT NULL DEFAULT false,
     fills          boolean          NOT NULL DEFAULT false,
     traits         jsonb,
@@ -84,6 +91,7 @@ COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 
 COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
 COMMENT ON COLUMN millrace_internal.step_definition.retry_classes IS '{"on": [...], "never_on": [...]}: which failures are retried; null: all.';
 COMMENT ON COLUMN millrace_internal.step_definition.needs IS 'All declared needs, ascending; null when there are none.';
+COMMENT ON COLUMN millrace_internal.step_definition.finally IS 'It runs when all main steps have ended, whatever became of them.';
 COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks at the step when it would become ready, and carries it out itself or lets it be (logic/enter.sql).';
 COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definition says beyond the other columns, as it says it; null for a plain step.';
 COMMENT ON COLUMN millrace_internal.step_definition.rank IS 'Longest remaining path from here to the end of the run, this step included, in expected seconds.';

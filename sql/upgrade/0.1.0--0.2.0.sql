@@ -25,7 +25,16 @@ DROP FUNCTION millrace_internal.definition_steps(jsonb);
 -- Conditions, and steps that the engine carries out itself.
 ALTER TABLE millrace_internal.version ADD COLUMN looked_at_roots integer[];
 COMMENT ON COLUMN millrace_internal.version.looked_at_roots IS 'Those of the roots that have a condition, or that the engine enters; null when there are none.';
-ALTER TABLE millrace_internal.step_definition ADD COLUMN entered boolean NOT NULL DEFAULT false, ADD COLUMN traits jsonb;
+ALTER TABLE millrace_internal.version ADD COLUMN finally_roots integer[], ADD COLUMN finally_closing integer, ADD COLUMN phased boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN millrace_internal.version.closing IS 'Closing steps among the main ones.';
+COMMENT ON COLUMN millrace_internal.version.finally_roots IS 'The first of the steps that run when all others have ended; null when there are none. Their closing steps are finally_closing.';
+COMMENT ON COLUMN millrace_internal.version.phased IS 'The end of the main steps may not be the end of the run (logic/phase.sql).';
+ALTER TABLE millrace_internal.step_definition ADD COLUMN finally boolean NOT NULL DEFAULT false, ADD COLUMN entered boolean NOT NULL DEFAULT false, ADD COLUMN traits jsonb;
+COMMENT ON COLUMN millrace_internal.step_definition.finally IS 'It runs when all main steps have ended, whatever became of them.';
+ALTER TABLE millrace_internal.run ADD COLUMN phase smallint CONSTRAINT run_phase_check CHECK (phase IN (1, 2)), ADD COLUMN ends_as smallint;
+COMMENT ON COLUMN millrace_internal.run.closing_left IS 'Closing steps of its phase that are not terminal; at zero the next phase begins, or the run ends.';
+COMMENT ON COLUMN millrace_internal.run.phase IS 'Null while the main steps run; 1 compensations, 2 the steps of finally.';
+COMMENT ON COLUMN millrace_internal.run.ends_as IS 'The state in which the run ends, known since its main steps have ended; null where no later phase follows.';
 COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks at the step when it would become ready, and carries it out itself or lets it be (logic/enter.sql).';
 COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definition says beyond the other columns, as it says it; null for a plain step.';
 DROP FUNCTION millrace_internal.settle(smallint, bigint[], integer[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer);

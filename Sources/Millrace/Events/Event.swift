@@ -127,6 +127,7 @@ public enum EventKind: String, Sendable, Hashable, CaseIterable {
     case runFailed = "run_failed"
     case runCancelled = "run_cancelled"
     case runReopened = "run_reopened"
+    case runEnding = "run_ending"
     case stepStarted = "step_started"
     case stepWaiting = "step_waiting"
     case stepReleased = "step_released"
