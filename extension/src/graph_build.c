@@ -10,14 +10,7 @@
 #include "millrace.h"
 
 PG_FUNCTION_INFO_V1(millrace_graph_build);
-
-/* In the order of the function's OUT parameters. */
-enum
-{
-	OUT_DEF_NO, OUT_LEVEL, OUT_RANK, OUT_NEEDS_COUNT, OUT_CLOSING,
-	OUT_DEPENDENTS_START, OUT_DEPENDENTS, OUT_IMPLIED_FROM, OUT_IMPLIED_TO,
-	OUT_CYCLE, OUT_GRAPH, OUT_COUNT
-};
+PG_FUNCTION_INFO_V1(millrace_graph_build_numbered);
 
 typedef struct Definition
 {
@@ -29,8 +22,8 @@ typedef struct Definition
 	const float4 *expected;
 } Definition;
 
-static void
-check_limit(const char *what, int count, int limit)
+void
+millrace_graph_check_limit(const char *what, int count, int limit)
 {
 	if (count > limit)
 		ereport(ERROR,
@@ -39,8 +32,8 @@ check_limit(const char *what, int count, int limit)
 				 errdetail("There are %d, and at most %d are possible.", count, limit)));
 }
 
-static void
-check_ordinals(const char *name, const int32 *ordinals, int count, int step_count)
+void
+millrace_graph_check_ordinals(const char *name, const int32 *ordinals, int count, int step_count)
 {
 	for (int i = 0; i < count; i++)
 		if (ordinals[i] < 1 || ordinals[i] > step_count)
@@ -61,14 +54,14 @@ read_arguments(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_MILLRACE_MALFORMED_ARGUMENT),
 				 errmsg("step_count must be at least 1")));
-	check_limit("steps", definition.step_count, MILLRACE_MAX_STEPS);
+	millrace_graph_check_limit("steps", definition.step_count, MILLRACE_MAX_STEPS);
 
 	definition.from = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(1), "edge_from", &definition.edge_count);
 	definition.to = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(2), "edge_to", &ends);
 	millrace_arguments_require_same_length("edge_from", definition.edge_count, "edge_to", ends);
-	check_limit("edges", definition.edge_count, MILLRACE_MAX_EDGES);
-	check_ordinals("edge_from", definition.from, definition.edge_count, definition.step_count);
-	check_ordinals("edge_to", definition.to, definition.edge_count, definition.step_count);
+	millrace_graph_check_limit("edges", definition.edge_count, MILLRACE_MAX_EDGES);
+	millrace_graph_check_ordinals("edge_from", definition.from, definition.edge_count, definition.step_count);
+	millrace_graph_check_ordinals("edge_to", definition.to, definition.edge_count, definition.step_count);
 
 	definition.rule = millrace_arguments_smallints(PG_GETARG_ARRAYTYPE_P(3), "rules", &rules);
 	if (rules != definition.step_count)
@@ -100,12 +93,19 @@ find_closing(const MillraceGraph *graph)
 	return closing;
 }
 
-static MillraceGraph
-build(const Definition *definition, const GraphNeighbours *by_ordinal, const int32 *number_of, int path_bytes)
+/*
+ * Arguments by ordinal. Needs are told apart by place, for that takes sweeps
+ * over steps in their order; all else is kept by number.
+ */
+MillraceGraph
+millrace_graph_from_scratch(int step_count, const GraphNeighbours *by_ordinal, const int32 *place_of, const int32 *number_of,
+							const int16 *rule, const float4 *expected, int path_bytes)
 {
-	int			n = definition->step_count;
+	int			n = step_count;
 	MillraceGraph graph = {.step_count = n, .edge_count = by_ordinal->start[n]};
-	Size		bytes_left = Max(path_bytes, 0);
+	int16	   *rule_at = palloc(sizeof(int16) * n);
+	int32	   *place_of_number = palloc(sizeof(int32) * n);
+	GraphNeighbours needs;
 	double	   *rank;
 
 	graph.rule = palloc(sizeof(int16) * n);
@@ -114,23 +114,26 @@ build(const Definition *definition, const GraphNeighbours *by_ordinal, const int
 	graph.level = palloc(sizeof(int32) * n);
 	for (int s = 0; s < n; s++)
 	{
-		graph.rule[number_of[s]] = definition->rule[s];
-		graph.expected[number_of[s]] = definition->expected[s];
+		graph.rule[number_of[s]] = rule_at[place_of[s]] = rule[s];
+		graph.expected[number_of[s]] = expected[s];
+		place_of_number[number_of[s]] = place_of[s];
 	}
+	graph.order = millrace_graph_order(n, place_of_number);
 
-	millrace_graph_renumber(n, by_ordinal, number_of, &graph.needs);
-	millrace_graph_reduce(n, graph.rule, &graph.needs);
+	millrace_graph_renumber(n, by_ordinal, place_of, &needs);
+	millrace_graph_reduce(n, rule_at, &needs);
+	if (graph.order)
+		millrace_graph_relabel(n, graph.order, &needs, &graph.needs);
+	else
+		graph.needs = needs;
 	millrace_graph_invert(n, &graph.needs, &graph.dependents);
 
-	millrace_graph_level(n, &graph.needs, graph.level);
+	millrace_graph_level(&graph);
 	rank = millrace_graph_rank(&graph, graph.expected);
 	for (int s = 0; s < n; s++)
 		graph.rank[s] = rank[s];
 	pfree(rank);
-
-	graph.has_paths =
-		millrace_graph_build_paths(n, &graph.needs, true, &bytes_left, &graph.ancestors) &&
-		millrace_graph_build_paths(n, &graph.dependents, false, &bytes_left, &graph.descendants);
+	graph.has_paths = millrace_graph_build_paths(&graph, Max(path_bytes, 0));
 	return graph;
 }
 
@@ -151,8 +154,8 @@ fill_dependents(const MillraceGraph *graph, Datum *values)
 	}
 	start[graph->step_count] = count + 1;
 
-	values[OUT_DEPENDENTS_START] = millrace_arguments_int_array(start, graph->step_count + 1);
-	values[OUT_DEPENDENTS] = millrace_graph_def_nos(counted, count);
+	values[GRAPH_DEPENDENTS_START] = millrace_arguments_int_array(start, graph->step_count + 1);
+	values[GRAPH_DEPENDENTS] = millrace_graph_def_nos(counted, count);
 }
 
 static void
@@ -168,58 +171,80 @@ fill_implied(const MillraceGraph *graph, Datum *values)
 			from[count] = graph->needs.items[i];
 			to[count++] = s;
 		}
-	values[OUT_IMPLIED_FROM] = millrace_graph_def_nos(from, count);
-	values[OUT_IMPLIED_TO] = millrace_graph_def_nos(to, count);
+	values[GRAPH_IMPLIED_FROM] = millrace_graph_def_nos(from, count);
+	values[GRAPH_IMPLIED_TO] = millrace_graph_def_nos(to, count);
 }
 
-static void
-fill_graph(const MillraceGraph *graph, const int32 *number_of, Datum *values, bool *nulls)
+void
+millrace_graph_fill(const MillraceGraph *graph, const int32 *number_of, Datum *values, bool *nulls)
 {
 	int			n = graph->step_count;
 
-	values[OUT_DEF_NO] = millrace_graph_def_nos(number_of, n);
-	values[OUT_LEVEL] = millrace_arguments_int_array(graph->level, n);
-	values[OUT_RANK] = millrace_arguments_real_array(graph->rank, n);
-	values[OUT_NEEDS_COUNT] = millrace_arguments_int_array(graph->needs.counted, n);
-	values[OUT_CLOSING] = millrace_arguments_bool_array(find_closing(graph), n);
+	values[GRAPH_DEF_NO] = millrace_graph_def_nos(number_of, n);
+	values[GRAPH_LEVEL] = millrace_arguments_int_array(graph->level, n);
+	values[GRAPH_RANK] = millrace_arguments_real_array(graph->rank, n);
+	values[GRAPH_NEEDS_COUNT] = millrace_arguments_int_array(graph->needs.counted, n);
+	values[GRAPH_CLOSING] = millrace_arguments_bool_array(find_closing(graph), n);
 	fill_dependents(graph, values);
 	fill_implied(graph, values);
-	values[OUT_GRAPH] = PointerGetDatum(millrace_graph_write(graph));
+	values[GRAPH_GRAPH] = PointerGetDatum(millrace_graph_write(graph));
 
-	memset(nulls, false, sizeof(bool) * OUT_COUNT);
-	nulls[OUT_CYCLE] = true;
+	memset(nulls, false, sizeof(bool) * GRAPH_COLUMNS);
+	nulls[GRAPH_CYCLE] = true;
+}
+
+/* All is null but the ring among the steps that have no place. */
+void
+millrace_graph_fill_cycle(int step_count, const GraphNeighbours *dependents, const int32 *place_of, Datum *values, bool *nulls)
+{
+	int			length;
+	int32	   *cycle = millrace_graph_find_cycle(step_count, dependents, place_of, &length);
+
+	memset(nulls, true, sizeof(bool) * GRAPH_COLUMNS);
+	values[GRAPH_CYCLE] = millrace_graph_def_nos(cycle, length);
+	nulls[GRAPH_CYCLE] = false;
+}
+
+static Datum
+build(FunctionCallInfo fcinfo, bool numbered)
+{
+	Definition	definition = read_arguments(fcinfo);
+	int			n = definition.step_count;
+	int32	   *place_of = palloc(sizeof(int32) * n);
+	int32	   *identity = palloc(sizeof(int32) * n);
+	GraphNeighbours by_ordinal;
+	TupleDesc	row;
+	Datum		values[GRAPH_COLUMNS] = {0};
+	bool		nulls[GRAPH_COLUMNS];
+
+	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE || row->natts != GRAPH_COLUMNS)
+		elog(ERROR, "a graph must be returned as a row of %d columns", GRAPH_COLUMNS);
+	for (int s = 0; s < n; s++)
+		identity[s] = s;
+
+	millrace_graph_group_edges(n, definition.from, definition.to, definition.edge_count, &by_ordinal);
+	if (numbered ? millrace_graph_place(n, &by_ordinal, place_of) : millrace_graph_number(n, &by_ordinal, place_of))
+	{
+		const int32 *number_of = numbered ? identity : place_of;
+		MillraceGraph graph = millrace_graph_from_scratch(n, &by_ordinal, place_of, number_of,
+														  definition.rule, definition.expected, PG_GETARG_INT32(5));
+
+		millrace_graph_fill(&graph, number_of, values, nulls);
+	}
+	else
+		millrace_graph_fill_cycle(n, &by_ordinal, place_of, values, nulls);
+
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls)));
 }
 
 Datum
 millrace_graph_build(PG_FUNCTION_ARGS)
 {
-	Definition	definition = read_arguments(fcinfo);
-	int32	   *number_of = palloc(sizeof(int32) * definition.step_count);
-	GraphNeighbours by_ordinal;
-	TupleDesc	row;
-	Datum		values[OUT_COUNT] = {0};
-	bool		nulls[OUT_COUNT];
+	return build(fcinfo, false);
+}
 
-	if (get_call_result_type(fcinfo, NULL, &row) != TYPEFUNC_COMPOSITE || row->natts != OUT_COUNT)
-		elog(ERROR, "millrace_graph_build must return a row of %d columns", OUT_COUNT);
-	memset(nulls, true, sizeof(nulls));
-
-	millrace_graph_group_edges(definition.step_count, definition.from, definition.to,
-							   definition.edge_count, &by_ordinal);
-	if (millrace_graph_number(definition.step_count, &by_ordinal, number_of))
-	{
-		MillraceGraph graph = build(&definition, &by_ordinal, number_of, PG_GETARG_INT32(5));
-
-		fill_graph(&graph, number_of, values, nulls);
-	}
-	else
-	{
-		int			length;
-		int32	   *cycle = millrace_graph_find_cycle(definition.step_count, &by_ordinal, number_of, &length);
-
-		values[OUT_CYCLE] = millrace_graph_def_nos(cycle, length);
-		nulls[OUT_CYCLE] = false;
-	}
-
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls)));
+Datum
+millrace_graph_build_numbered(PG_FUNCTION_ARGS)
+{
+	return build(fcinfo, true);
 }

@@ -16,6 +16,7 @@
 
 #define MAGIC 0x4d524731		/* "MRG1"; another byte order reads it otherwise */
 #define HAS_PATHS 1
+#define HAS_ORDER 2
 
 /* All of uint32, so that a header lies well behind the length word of a bytea. */
 typedef struct Header
@@ -70,12 +71,13 @@ take_paths(Cursor *cursor, const MillraceGraph *graph, uint32 size, GraphPaths *
 
 /* Finds the arrays of a graph whose counts are known. */
 static void
-lay_out(MillraceGraph *graph, Cursor *cursor, uint32 ancestors_size, uint32 descendants_size)
+lay_out(MillraceGraph *graph, Cursor *cursor, bool has_order, uint32 ancestors_size, uint32 descendants_size)
 {
 	graph->expected = take(cursor, sizeof(float4) * graph->step_count);
 	graph->rank = take(cursor, sizeof(float4) * graph->step_count);
 	graph->level = take(cursor, sizeof(int32) * graph->step_count);
 	graph->rule = take(cursor, sizeof(int16) * graph->step_count);
+	graph->order = has_order ? take(cursor, sizeof(int32) * graph->step_count) : NULL;
 	take_neighbours(cursor, graph, &graph->needs);
 	take_neighbours(cursor, graph, &graph->dependents);
 	if (graph->has_paths)
@@ -92,6 +94,8 @@ size_of(const MillraceGraph *graph, uint32 ancestors_size, uint32 descendants_si
 	Size		neighbours = sizeof(int32) * (2 * steps + 1 + graph->edge_count);
 	Size		size = sizeof(Header);
 
+	if (graph->order)
+		size += sizeof(int32) * steps;
 	size += 3 * sizeof(int32) * steps + INTALIGN(sizeof(int16) * steps) + 2 * neighbours;
 	if (graph->has_paths)
 		size += 2 * sizeof(uint32) * (steps + 1) + INTALIGN(ancestors_size) + INTALIGN(descendants_size);
@@ -145,19 +149,21 @@ millrace_graph_write(const MillraceGraph *graph)
 	header->magic = MAGIC;
 	header->step_count = n;
 	header->edge_count = graph->edge_count;
-	header->flags = graph->has_paths ? HAS_PATHS : 0;
+	header->flags = (graph->has_paths ? HAS_PATHS : 0) | (graph->order ? HAS_ORDER : 0);
 	header->ancestors_size = ancestors_size;
 	header->descendants_size = descendants_size;
 
 	cursor.at = (char *) (header + 1);
 	cursor.end = (char *) bytes + VARSIZE(bytes);
-	lay_out(&copy, &cursor, ancestors_size, descendants_size);
+	lay_out(&copy, &cursor, graph->order != NULL, ancestors_size, descendants_size);
 	Assert(cursor.at == cursor.end);
 
 	memcpy(copy.expected, graph->expected, sizeof(float4) * n);
 	memcpy(copy.rank, graph->rank, sizeof(float4) * n);
 	memcpy(copy.level, graph->level, sizeof(int32) * n);
 	memcpy(copy.rule, graph->rule, sizeof(int16) * n);
+	if (graph->order)
+		memcpy(copy.order, graph->order, sizeof(int32) * n);
 	copy_neighbours(&copy.needs, &graph->needs, n);
 	copy_neighbours(&copy.dependents, &graph->dependents, n);
 	if (graph->has_paths)
@@ -207,5 +213,5 @@ millrace_graph_read(MillraceGraph *graph, bytea *bytes)
 	graph->step_count = header->step_count;
 	graph->edge_count = header->edge_count;
 	graph->has_paths = (header->flags & HAS_PATHS) != 0;
-	lay_out(graph, &cursor, header->ancestors_size, header->descendants_size);
+	lay_out(graph, &cursor, (header->flags & HAS_ORDER) != 0, header->ancestors_size, header->descendants_size);
 }

@@ -127,6 +127,19 @@ millrace_graph_number(int step_count, const GraphNeighbours *dependents, int32 *
 	return next == step_count;
 }
 
+/* Places for steps that have their numbers: each at its number if that will do. False if there is a ring. */
+bool
+millrace_graph_place(int step_count, const GraphNeighbours *dependents, int32 *place_of)
+{
+	for (int s = 0; s < step_count; s++)
+	{
+		place_of[s] = s;
+		if (dependents->start[s] < dependents->start[s + 1] && dependents->items[dependents->start[s]] <= s)
+			return millrace_graph_number(step_count, dependents, place_of);
+	}
+	return true;
+}
+
 /*
  * A ring among the steps that could not be numbered: steps counted from 0,
  * each needed by the next and the last by the first.
@@ -244,4 +257,54 @@ millrace_graph_invert(int step_count, const GraphNeighbours *needs, GraphNeighbo
 		for (int32 i = needs->start[s] + needs->counted[s]; i < needs->start[s + 1]; i++)
 			dependents->items[fill[needs->items[i]]++] = s;
 	pfree(fill);
+}
+
+/* Who stands at which place; null where each stands at its number. */
+int32 *
+millrace_graph_order(int step_count, const int32 *place_of)
+{
+	int32	   *order = palloc(sizeof(int32) * step_count);
+	bool		numbered = true;
+
+	for (int s = 0; s < step_count; s++)
+	{
+		order[place_of[s]] = s;
+		numbered &= place_of[s] == s;
+	}
+	if (!numbered)
+		return order;
+	pfree(order);
+	return NULL;
+}
+
+int
+millrace_graph_compare(const void *a, const void *b)
+{
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* From the needs by place to the needs by number; each part ascends again. */
+void
+millrace_graph_relabel(int step_count, const int32 *order, const GraphNeighbours *by_place, GraphNeighbours *needs)
+{
+	allocate_neighbours(needs, step_count, by_place->start[step_count]);
+	for (int place = 0; place < step_count; place++)
+		needs->start[order[place] + 1] = by_place->start[place + 1] - by_place->start[place];
+	accumulate(needs->start, step_count);
+
+	for (int place = 0; place < step_count; place++)
+	{
+		int			s = order[place];
+		int			count = by_place->start[place + 1] - by_place->start[place];
+		int32	   *items = needs->items + needs->start[s];
+
+		needs->counted[s] = by_place->counted[place];
+		for (int i = 0; i < count; i++)
+			items[i] = order[by_place->items[by_place->start[place] + i]];
+		qsort(items, needs->counted[s], sizeof(int32), millrace_graph_compare);
+		qsort(items + needs->counted[s], count - needs->counted[s], sizeof(int32), millrace_graph_compare);
+	}
 }

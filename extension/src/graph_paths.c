@@ -16,35 +16,25 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-typedef struct Bitmaps
+/* Bitmaps in the making: those of known paths are read when they are first asked for. */
+struct Paths
 {
 	int			count;
 	roaring_bitmap_t **of;
+	const GraphPaths *known;
+	int			known_count;
+	MemoryContext context;
 	MemoryContextCallback freeing;
-} Bitmaps;
+};
 
 static void
 free_bitmaps(void *argument)
 {
-	Bitmaps    *bitmaps = argument;
+	Paths	   *paths = argument;
 
-	for (int s = 0; s < bitmaps->count; s++)
-		if (bitmaps->of[s])
-			roaring_bitmap_free(bitmaps->of[s]);
-}
-
-/* They live until their memory context is deleted. */
-static Bitmaps *
-make_bitmaps(MemoryContext context, int count)
-{
-	Bitmaps    *bitmaps = MemoryContextAllocZero(context, sizeof(Bitmaps));
-
-	bitmaps->of = MemoryContextAllocZero(context, sizeof(roaring_bitmap_t *) * count);
-	bitmaps->count = count;
-	bitmaps->freeing.func = free_bitmaps;
-	bitmaps->freeing.arg = bitmaps;
-	MemoryContextRegisterResetCallback(context, &bitmaps->freeing);
-	return bitmaps;
+	for (int s = 0; s < paths->count; s++)
+		if (paths->of[s])
+			roaring_bitmap_free(paths->of[s]);
 }
 
 static roaring_bitmap_t *
@@ -58,79 +48,148 @@ require_bitmap(roaring_bitmap_t *bitmap)
 	return bitmap;
 }
 
-/* All that lies beyond a step: its counted neighbours and what lies beyond those. */
-static roaring_bitmap_t *
-join_paths(const Bitmaps *bitmaps, const int32 *neighbours, int count)
-{
-	roaring_bitmap_t *joined = roaring_bitmap_copy(bitmaps->of[neighbours[0]]);
-
-	if (joined == NULL)
-		return NULL;
-	for (int i = 1; i < count; i++)
-		roaring_bitmap_lazy_or_inplace(joined, bitmaps->of[neighbours[i]], false);
-	if (count > 1)
-		roaring_bitmap_repair_after_lazy(joined);
-	for (int i = 0; i < count; i++)
-		roaring_bitmap_add(joined, neighbours[i]);
-	roaring_bitmap_run_optimize(joined);
-	return joined;
-}
-
-/* A step with nothing beyond it has no bytes. */
-static void
-write_bitmaps(const Bitmaps *bitmaps, Size size, GraphPaths *paths)
-{
-	char	   *at;
-
-	paths->start = palloc(sizeof(uint32) * (bitmaps->count + 1));
-	paths->bytes = at = palloc(Max(size, 1));
-	for (int s = 0; s < bitmaps->count; s++)
-	{
-		paths->start[s] = at - paths->bytes;
-		if (!roaring_bitmap_is_empty(bitmaps->of[s]))
-			at += roaring_bitmap_portable_serialize(bitmaps->of[s], at);
-	}
-	paths->start[bitmaps->count] = at - paths->bytes;
-}
-
 /*
- * Builds the paths along the given neighbours: needs upwards, since those have
- * lower numbers and are done before, or dependents downwards. False if they
- * take more than *bytes_left, which is lowered by what they take.
+ * Begins paths of `step_count` steps. Those of the first `known_count` are
+ * known, and stay as they are unless they are joined anew.
  */
-bool
-millrace_graph_build_paths(int step_count, const GraphNeighbours *towards, bool upwards,
-						   Size *bytes_left, GraphPaths *paths)
+Paths *
+millrace_paths_begin(int step_count, const GraphPaths *known, int known_count)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "millrace graph paths",
 												  ALLOCSET_DEFAULT_SIZES);
-	Bitmaps    *bitmaps = make_bitmaps(context, step_count);
+	Paths	   *paths = MemoryContextAllocZero(context, sizeof(Paths));
+
+	paths->of = MemoryContextAllocExtended(context, sizeof(roaring_bitmap_t *) * step_count,
+										   MCXT_ALLOC_ZERO | MCXT_ALLOC_HUGE);
+	paths->count = step_count;
+	paths->known = known;
+	paths->known_count = known_count;
+	paths->context = context;
+	paths->freeing.func = free_bitmaps;
+	paths->freeing.arg = paths;
+	MemoryContextRegisterResetCallback(context, &paths->freeing);
+	return paths;
+}
+
+static roaring_bitmap_t *read_bitmap(const GraphPaths *paths, int step);
+
+static const roaring_bitmap_t *
+bitmap_of(Paths *paths, int step)
+{
+	if (paths->of[step] == NULL && step < paths->known_count)
+		paths->of[step] = read_bitmap(paths->known, step);
+	if (paths->of[step] == NULL)
+		paths->of[step] = require_bitmap(roaring_bitmap_create());
+	return paths->of[step];
+}
+
+/*
+ * The path of a step is anew what lies beyond its neighbours, and they
+ * themselves. `implied`, where it is asked for, tells which of them lie beyond
+ * another one.
+ */
+void
+millrace_paths_join(Paths *paths, int step, const int32 *neighbours, int count, bool *implied)
+{
+	roaring_bitmap_t *joined;
+
+	CHECK_FOR_INTERRUPTS();
+	for (int i = 0; i < count; i++)
+		bitmap_of(paths, neighbours[i]);
+
+	if (paths->of[step])
+		roaring_bitmap_free(paths->of[step]);
+	paths->of[step] = joined = require_bitmap(count > 0 ? roaring_bitmap_copy(paths->of[neighbours[0]]) : roaring_bitmap_create());
+	for (int i = 1; i < count; i++)
+		roaring_bitmap_lazy_or_inplace(joined, paths->of[neighbours[i]], false);
+	if (count > 1)
+		roaring_bitmap_repair_after_lazy(joined);
+	for (int i = 0; implied && i < count; i++)
+		implied[i] = roaring_bitmap_contains(joined, neighbours[i]);
+	for (int i = 0; i < count; i++)
+		roaring_bitmap_add(joined, neighbours[i]);
+	if (count > 0)
+		roaring_bitmap_run_optimize(joined);
+}
+
+/* Whether a step's path stands in the known bytes as it is. */
+static bool
+is_untouched(const Paths *paths, int step)
+{
+	return paths->of[step] == NULL && step < paths->known_count;
+}
+
+static Size
+size_of(const Paths *paths, int step)
+{
+	if (is_untouched(paths, step))
+		return paths->known->start[step + 1] - paths->known->start[step];
+	/* a step with nothing beyond it has no bytes */
+	return paths->of[step] == NULL || roaring_bitmap_is_empty(paths->of[step]) ? 0 :
+		roaring_bitmap_portable_size_in_bytes(paths->of[step]);
+}
+
+/*
+ * Writes all paths. False if they take more than *bytes_left, which is lowered
+ * by what they take. `paths` is gone then.
+ */
+bool
+millrace_paths_end(Paths *paths, Size *bytes_left, GraphPaths *written)
+{
+	Size		size = 0;
+	char	   *at;
+
+	for (int s = 0; s < paths->count && size <= *bytes_left; s++)
+		size += size_of(paths, s);
+	if (size > *bytes_left)
+	{
+		MemoryContextDelete(paths->context);
+		return false;
+	}
+
+	written->start = palloc(sizeof(uint32) * (paths->count + 1));
+	written->bytes = at = palloc(Max(size, 1));
+	for (int s = 0; s < paths->count; s++)
+	{
+		Size		bytes = size_of(paths, s);
+
+		written->start[s] = at - written->bytes;
+		if (bytes > 0 && is_untouched(paths, s))
+			memcpy(at, paths->known->bytes + paths->known->start[s], bytes);
+		else if (bytes > 0)
+			roaring_bitmap_portable_serialize(paths->of[s], at);
+		at += bytes;
+	}
+	written->start[paths->count] = at - written->bytes;
+	*bytes_left -= size;
+	MemoryContextDelete(paths->context);
+	return true;
+}
+
+/* One direction of all paths: along needs from the first place up, along dependents from the last down. */
+static bool
+build_paths(const MillraceGraph *graph, const GraphNeighbours *towards, Size *bytes_left, GraphPaths *written)
+{
+	int			n = graph->step_count;
+	Paths	   *paths = millrace_paths_begin(n, NULL, 0);
 	Size		size = 0;
 
-	for (int i = 0; i < step_count && size <= *bytes_left; i++)
+	for (int i = 0; i < n && size <= *bytes_left; i++)
 	{
-		int			s = upwards ? i : step_count - 1 - i;
+		int			s = millrace_graph_at(graph->order, towards == &graph->needs ? i : n - 1 - i);
 
-		CHECK_FOR_INTERRUPTS();
-		if (towards->counted[s] == 0)
-			bitmaps->of[s] = require_bitmap(roaring_bitmap_create());
-		else
-		{
-			bitmaps->of[s] = require_bitmap(join_paths(bitmaps, towards->items + towards->start[s],
-													   towards->counted[s]));
-			size += roaring_bitmap_portable_size_in_bytes(bitmaps->of[s]);
-		}
+		millrace_paths_join(paths, s, towards->items + towards->start[s], towards->counted[s], NULL);
+		size += size_of(paths, s);
 	}
+	return millrace_paths_end(paths, bytes_left, written);
+}
 
-	if (size <= *bytes_left)
-	{
-		write_bitmaps(bitmaps, size, paths);
-		*bytes_left -= size;
-		MemoryContextDelete(context);
-		return true;
-	}
-	MemoryContextDelete(context);
-	return false;
+/* Builds the paths of a graph; false if they take more than `bytes_left`. */
+bool
+millrace_graph_build_paths(MillraceGraph *graph, Size bytes_left)
+{
+	return build_paths(graph, &graph->needs, &bytes_left, &graph->ancestors) &&
+		build_paths(graph, &graph->dependents, &bytes_left, &graph->descendants);
 }
 
 /* Null for a step with nothing beyond it; else to be freed by the caller. */

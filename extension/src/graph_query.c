@@ -18,6 +18,7 @@ PG_FUNCTION_INFO_V1(millrace_graph_descendants);
 PG_FUNCTION_INFO_V1(millrace_graph_fall);
 PG_FUNCTION_INFO_V1(millrace_graph_needs);
 PG_FUNCTION_INFO_V1(millrace_graph_dependents);
+PG_FUNCTION_INFO_V1(millrace_graph_counted);
 PG_FUNCTION_INFO_V1(millrace_graph_has_path);
 PG_FUNCTION_INFO_V1(millrace_graph_edges);
 
@@ -45,19 +46,32 @@ millrace_graph_def_nos(const int32 *steps, int count)
 	return array;
 }
 
+static int
+place_of(const MillraceGraph *graph, int step)
+{
+	int			place = 0;
+
+	if (graph->order == NULL)
+		return step;
+	while (graph->order[place] != step)
+		place++;
+	return place;
+}
+
 /*
- * The steps whose numbers lie between two, both included, that are reached
- * from `from`, going on along `towards`; `from` itself is marked too.
+ * The steps that are reached from `from`, going on along `towards` until the
+ * place `last` has been looked at; `from` itself is marked too.
  */
 static bool *
-sweep(const MillraceGraph *graph, const GraphNeighbours *towards, int from, int lowest, int highest)
+sweep(const MillraceGraph *graph, const GraphNeighbours *towards, int from, int last)
 {
 	bool	   *reached = palloc0(sizeof(bool) * graph->step_count);
 	int			direction = towards == &graph->needs ? -1 : 1;
 
 	reached[from] = true;
-	for (int s = from; s >= lowest && s <= highest; s += direction)
+	for (int place = place_of(graph, from); direction < 0 ? place >= last : place <= last; place += direction)
 	{
+		int			s = millrace_graph_at(graph->order, place);
 		const int32 *neighbour = towards->items + towards->start[s];
 
 		CHECK_FOR_INTERRUPTS();
@@ -79,7 +93,7 @@ list_path(const MillraceGraph *graph, const GraphPaths *paths, const GraphNeighb
 		steps = millrace_graph_list_path(paths, step, &count);
 	else
 	{
-		bool	   *reached = sweep(graph, towards, step, 0, graph->step_count - 1);
+		bool	   *reached = sweep(graph, towards, step, towards == &graph->needs ? 0 : graph->step_count - 1);
 
 		steps = palloc(sizeof(int32) * graph->step_count);
 		for (int s = 0; s < graph->step_count; s++)
@@ -123,8 +137,9 @@ millrace_graph_fall(PG_FUNCTION_ARGS)
 	int			count = 0;
 
 	fallen[step] = true;
-	for (int s = step; s < graph->step_count; s++)
+	for (int place = place_of(graph, step); place < graph->step_count; place++)
 	{
+		int			s = millrace_graph_at(graph->order, place);
 		const int32 *dependent = dependents->items + dependents->start[s];
 
 		CHECK_FOR_INTERRUPTS();
@@ -136,16 +151,8 @@ millrace_graph_fall(PG_FUNCTION_ARGS)
 			if (graph->rule[dependent[i]] == RULE_ALL_COMPLETED || graph->rule[dependent[i]] == RULE_NONE_FAILED)
 				fallen[dependent[i]] = true;
 	}
+	qsort(steps, count, sizeof(int32), millrace_graph_compare);
 	PG_RETURN_DATUM(millrace_graph_def_nos(steps, count));
-}
-
-static int
-compare_steps(const void *a, const void *b)
-{
-	int32		x = *(const int32 *) a;
-	int32		y = *(const int32 *) b;
-
-	return (x > y) - (x < y);
 }
 
 static Datum
@@ -155,7 +162,7 @@ list_neighbours(const GraphNeighbours *neighbours, int step)
 	int32	   *steps = palloc(sizeof(int32) * Max(count, 1));
 
 	memcpy(steps, neighbours->items + neighbours->start[step], sizeof(int32) * count);
-	qsort(steps, count, sizeof(int32), compare_steps);
+	qsort(steps, count, sizeof(int32), millrace_graph_compare);
 	return millrace_graph_def_nos(steps, count);
 }
 
@@ -178,17 +185,26 @@ millrace_graph_dependents(PG_FUNCTION_ARGS)
 }
 
 Datum
+millrace_graph_counted(PG_FUNCTION_ARGS)
+{
+	const MillraceGraph *graph = millrace_graph_open(PG_GETARG_DATUM(0));
+	int			step = millrace_graph_step(graph, PG_GETARG_INT32(1), "def_no");
+
+	PG_RETURN_DATUM(millrace_graph_def_nos(graph->needs.items + graph->needs.start[step], graph->needs.counted[step]));
+}
+
+Datum
 millrace_graph_has_path(PG_FUNCTION_ARGS)
 {
 	const MillraceGraph *graph = millrace_graph_open(PG_GETARG_DATUM(0));
 	int			from = millrace_graph_step(graph, PG_GETARG_INT32(1), "from_no");
 	int			to = millrace_graph_step(graph, PG_GETARG_INT32(2), "to_no");
 
-	if (from >= to)
+	if (from == to)
 		PG_RETURN_BOOL(false);
 	if (graph->has_paths)
 		PG_RETURN_BOOL(millrace_graph_path_contains(&graph->ancestors, to, from));
-	PG_RETURN_BOOL(sweep(graph, &graph->needs, to, from, to)[from]);
+	PG_RETURN_BOOL(sweep(graph, &graph->needs, to, place_of(graph, from))[from]);
 }
 
 Datum

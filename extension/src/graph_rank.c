@@ -13,16 +13,26 @@
 PG_FUNCTION_INFO_V1(millrace_graph_critical_path);
 PG_FUNCTION_INFO_V1(millrace_graph_ranks);
 
-void
-millrace_graph_level(int step_count, const GraphNeighbours *needs, int32 *level)
+/* The level of a step whose needs have theirs. */
+int32
+millrace_graph_level_of(const MillraceGraph *graph, int step)
 {
-	for (int s = 0; s < step_count; s++)
-	{
-		const int32 *need = needs->items + needs->start[s];
+	const int32 *need = graph->needs.items + graph->needs.start[step];
+	int32		level = 0;
 
-		level[s] = 0;
-		for (int i = 0; i < needs->counted[s]; i++)
-			level[s] = Max(level[s], level[need[i]] + 1);
+	for (int i = 0; i < graph->needs.counted[step]; i++)
+		level = Max(level, graph->level[need[i]] + 1);
+	return level;
+}
+
+void
+millrace_graph_level(MillraceGraph *graph)
+{
+	for (int place = 0; place < graph->step_count; place++)
+	{
+		int			s = millrace_graph_at(graph->order, place);
+
+		graph->level[s] = millrace_graph_level_of(graph, s);
 	}
 }
 
@@ -31,8 +41,9 @@ millrace_graph_rank(const MillraceGraph *graph, const float4 *seconds)
 {
 	double	   *rank = palloc(sizeof(double) * graph->step_count);
 
-	for (int s = graph->step_count - 1; s >= 0; s--)
+	for (int place = graph->step_count - 1; place >= 0; place--)
 	{
+		int			s = millrace_graph_at(graph->order, place);
 		const int32 *dependent = graph->dependents.items + graph->dependents.start[s];
 		double		longest = 0;
 

@@ -1,7 +1,7 @@
 -- Purpose: the graph of a version, answered in C.
 -- A graph is computed once, when a version is defined, and kept as one value that all its runs share.
 -- Steps are numbered depth-first in topological order (def_no, from 1): a need has a lower number than
--- what needs it. Arrays "by def_no" have one element a step, the first for def_no 1.
+-- what needs it, but in a run that has grown (docs/growing.md). Arrays "by def_no" have one element a step, the first for def_no 1.
 -- Tables changed: none. Locks taken: none.
 
 -- Purpose: number the steps of a version and compute all that is known about its graph.
@@ -32,6 +32,34 @@ AS 'MODULE_PATHNAME', 'millrace_graph_build';
 COMMENT ON FUNCTION millrace_internal.graph_build(int, int[], int[], smallint[], real[], int) IS
     'numbers the steps of a version and computes levels, ranks, counted and implied edges and paths';
 
+-- Purpose: the same where steps have their numbers already: ordinals are def_nos, and a need may have the higher number.
+CREATE OR REPLACE FUNCTION millrace_internal.graph_build_numbered(
+    step_count int, edge_from int[], edge_to int[], rules smallint[], expected real[], path_bytes int,
+    OUT def_no int[], OUT level int[], OUT rank real[], OUT needs_count int[], OUT closing boolean[],
+    OUT dependents_start int[], OUT dependents int[], OUT implied_from int[], OUT implied_to int[],
+    OUT cycle int[], OUT graph bytea)
+RETURNS record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'millrace_graph_build_numbered';
+COMMENT ON FUNCTION millrace_internal.graph_build_numbered(int, int[], int[], smallint[], real[], int) IS
+    'computes all of a graph whose steps are numbered already';
+
+-- Purpose: the graph with further steps and edges. What lies neither before nor behind a new edge is taken over as it is.
+-- Arguments: edge_from, edge_to  new edges, by def_no: new steps are numbered on from the last one
+--            rules, expected     of the new steps
+-- Returns:   as graph_build, of all steps; def_no counts them; cycle in def_nos
+--            changed             old steps that count other needs than before
+CREATE OR REPLACE FUNCTION millrace_internal.graph_grow(
+    graph bytea, edge_from int[], edge_to int[], rules smallint[], expected real[], path_bytes int,
+    OUT def_no int[], OUT level int[], OUT rank real[], OUT needs_count int[], OUT closing boolean[],
+    OUT dependents_start int[], OUT dependents int[], OUT implied_from int[], OUT implied_to int[],
+    OUT cycle int[], OUT grown bytea, OUT changed int[])
+RETURNS record
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'millrace_graph_grow';
+COMMENT ON FUNCTION millrace_internal.graph_grow(bytea, int[], int[], smallint[], real[], int) IS
+    'extends a graph by steps and edges';
+
 -- Purpose: the paths through a step. Returns: def_nos, ascending.
 CREATE OR REPLACE FUNCTION millrace_internal.graph_ancestors(graph bytea, def_no int)
 RETURNS int[]
@@ -60,6 +88,13 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'millrace_graph_needs';
 COMMENT ON FUNCTION millrace_internal.graph_needs(bytea, int) IS
     'the declared needs of a step, counted and implied';
+
+CREATE OR REPLACE FUNCTION millrace_internal.graph_counted(graph bytea, def_no int)
+RETURNS int[]
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'millrace_graph_counted';
+COMMENT ON FUNCTION millrace_internal.graph_counted(bytea, int) IS
+    'the counted needs of a step';
 
 CREATE OR REPLACE FUNCTION millrace_internal.graph_dependents(graph bytea, def_no int)
 RETURNS int[]
