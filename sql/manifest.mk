@@ -61,6 +61,7 @@ LOGIC_FILES = \
   logic/pause.sql \
   logic/retry.sql \
   logic/resolve.sql \
+  logic/growing.sql \
   logic/learn.sql \
   logic/keeper.sql \
   logic/view_workflows.sql \

@@ -22,6 +22,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #define CACHE_BYTES ((Size) 64 * 1024 * 1024)
 #define BLOCK_STEPS 64
@@ -162,9 +163,14 @@ load_block(int32 version_id, int32 def_no)
 			elog(ERROR, "step definitions cannot be read: %s", SPI_result_code_string(SPI_result));
 		read_block = plan;
 	}
-	/* with the caller's snapshot, and without ending its command */
+	/*
+	 * The latest: the version may be younger than the caller's snapshot, where the caller has waited for a row of a run
+	 * that has grown meanwhile. And without ending the caller's command.
+	 */
+	PushActiveSnapshot(GetLatestSnapshot());
 	if (SPI_execute_plan(read_block, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "step definitions cannot be read");
+	PopActiveSnapshot();
 	for (uint64 i = 0; i < SPI_processed; i++)
 		keep(version_id, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 	SPI_finish();

@@ -3,8 +3,8 @@
  *		Names that belong to versions and tenants, remembered by each backend.
  *
  * A reader of events wants names beside the numbers, for every event. What is
- * asked for never changes once it is written: versions are immutable, and
- * tenants keep their names. So an entry goes only when the tables themselves do
+ * asked for never changes once it is written: versions are immutable while they
+ * are there, and tenants keep their names. So an entry goes only when the tables themselves do
  * (the extension is dropped), or all of them when they have become too many.
  */
 #include "postgres.h"
@@ -107,7 +107,8 @@ read_row(SPIPlanPtr *plan, const char *statement, int32 id)
 		SPI_keepplan(prepared);
 		*plan = prepared;
 	}
-	if (SPI_execute_plan(*plan, &argument, NULL, false, 1) != SPI_OK_SELECT)
+	/* with the caller's snapshot: a version that a run has left since is still in it */
+	if (SPI_execute_plan(*plan, &argument, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the names of %d", id);
 	return SPI_processed == 1;
 }

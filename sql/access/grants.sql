@@ -33,7 +33,8 @@ GRANT EXECUTE ON FUNCTION
     millrace.define_workflow(jsonb, text),
     millrace.submit(text, jsonb, integer, integer, text, jsonb, timestamptz, timestamptz, text, bigint, integer, text, jsonb),
     millrace.submit_many(text, jsonb[], integer, integer, text, jsonb, timestamptz, timestamptz, text[], text),
-    millrace.cancel(bigint, text), millrace.pause(bigint), millrace.resume(bigint), millrace.retry(bigint, text), millrace.resolve(bigint, text, jsonb, text, text)
+    millrace.cancel(bigint, text), millrace.pause(bigint), millrace.resume(bigint), millrace.retry(bigint, text), millrace.resolve(bigint, text, jsonb, text, text),
+    millrace.add_steps(bigint, jsonb, integer, integer)
 TO millrace_client;
 
 -- millrace_agent works.
@@ -43,6 +44,9 @@ GRANT EXECUTE ON FUNCTION
     millrace.execute_sql(integer, bigint, integer, integer), millrace.heartbeat(integer, bigint[], integer[]),
     millrace.release(integer, bigint[], integer[], integer[]), millrace.release_others(integer, bigint[], integer[], integer[]), millrace.deregister_agent(integer)
 TO millrace_agent;
+
+-- A step may add steps to its run.
+GRANT EXECUTE ON FUNCTION millrace.add_steps(bigint, jsonb, integer, integer) TO millrace_agent;
 
 -- Events are read by clients and, to publish them, by agents.
 GRANT EXECUTE ON FUNCTION

@@ -27,7 +27,6 @@ RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     definer  name := millrace_internal.caller();
     hash     bytea := sha256(convert_to(coalesce(definition, 'null')::text || E'\n' || path_of_definer, 'UTF8'));
-    mistakes record;
     owner_id integer;
     found_id integer;
     latest   record;
@@ -41,14 +40,8 @@ BEGIN
         RETURN latest.version_id;
     END IF;
 
-    SELECT count(*) AS n, min(code) FILTER (WHERE nth = 1) AS code, min(message) FILTER (WHERE nth = 1) AS message, min(hint) FILTER (WHERE nth = 1) AS hint,
-           string_agg(format('%s: %s [%s]', path, message, code), E'\n' ORDER BY nth) FILTER (WHERE nth <= 20) AS listed
-    INTO mistakes
-    FROM (SELECT *, row_number() OVER () AS nth FROM millrace_internal.definition_problems(definition, definer, path_of_definer)) p;
-    IF mistakes.n > 0 THEN
-        PERFORM millrace_internal.fail(mistakes.code, mistakes.message,
-            CASE WHEN mistakes.n > 1 THEN format(E'%s mistakes:\n%s', mistakes.n, mistakes.listed) END, mistakes.hint);
-    END IF;
+    PERFORM millrace_internal.fail_problems(array_agg(p.path), array_agg(p.code), array_agg(p.message), array_agg(p.hint))
+    FROM millrace_internal.definition_problems(definition, definer, path_of_definer) p;
 
     INSERT INTO millrace_internal.workflow (name) VALUES (definition ->> 'workflow') ON CONFLICT DO NOTHING;
     SELECT w.workflow_id INTO owner_id FROM millrace_internal.workflow w WHERE w.name = definition ->> 'workflow' FOR NO KEY UPDATE;
@@ -108,6 +101,23 @@ BEGIN
            definition ? 'finally' AND jsonb_array_length(definition -> 'finally') > 0,
            g.graph, definer::regrole, path_of_definer;
 
+    PERFORM millrace_internal.definitions_write(new_id, definition, expected, g.graph, g.def_no, g.level, g.rank, g.needs_count, g.closing, g.dependents_start, g.dependents);
+    RETURN new_id;
+END $$;
+COMMENT ON FUNCTION millrace_internal.version_create(integer, jsonb, bytea, name, text, boolean) IS
+'Writes a checked definition as the next version of a workflow, its graph computed. Tables changed: version, step_definition, queue, handler.';
+
+-- Arguments: definition  checked; expected, def_nos  by ordinal: of each of its steps
+--            graph, levels ... dependents  by def_no, as logic/graph.sql answers them: of all steps of the version
+CREATE OR REPLACE FUNCTION millrace_internal.definitions_write(
+    new_id integer, definition jsonb, expected real[], graph bytea, def_nos integer[],
+    levels integer[], ranks real[], needs_counts integer[], closings boolean[], dependents_start integer[], dependents integer[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_mergejoin = off SET jit = off AS $$
+#variable_conflict use_variable
+DECLARE
+    keys text[] := ARRAY(SELECT s.key FROM millrace_internal.definition_steps(definition) s ORDER BY s.ordinal);
+    main integer := jsonb_array_length(definition -> 'steps');
+BEGIN
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
         settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally)
@@ -118,19 +128,18 @@ BEGIN
            nullif(jsonb_strip_nulls(jsonb_build_object('on', s.retry -> 'on', 'never_on', s.retry -> 'never_on')), '{}'),
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
            f.settings, f.input, f.fills, s.required, b.level, b.rank, b.needs_count, b.closing,
-           nullif(g.dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(g.graph, n.def_no) || coalesce(looked_up.needs, '{}'), '{}'),
+           nullif(dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(graph, n.def_no) || coalesce(looked_up.needs, '{}'), '{}'),
            s.traits, millrace_internal.is_entered(s.traits), s.ordinal > main
     FROM millrace_internal.definition_steps(definition) s
-    JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
-    JOIN unnest(g.level, g.rank, g.needs_count, g.closing, g.dependents_start[1:cardinality(keys)], g.dependents_start[2:])
+    JOIN unnest(def_nos) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
+    JOIN unnest(levels, ranks, needs_counts, closings, dependents_start[1:cardinality(levels)], dependents_start[2:])
          WITH ORDINALITY b (level, rank, needs_count, closing, first_dependent, past_dependents, def_no) ON b.def_no = n.def_no
-    LEFT JOIN (SELECT e.ordinal, array_agg(g.def_no[k.ord] ORDER BY g.def_no[k.ord]) AS needs
+    LEFT JOIN (SELECT e.ordinal, array_agg(def_nos[k.ord] ORDER BY def_nos[k.ord]) AS needs
                FROM millrace_internal.definition_needs(definition) e JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)
                WHERE e.ordinal > main AND k.ord <= main GROUP BY 1) looked_up ON looked_up.ordinal = s.ordinal
     JOIN millrace_internal.handler h ON h.name = s.handler
     JOIN millrace_internal.queue q ON q.name = s.queue
     CROSS JOIN LATERAL millrace_internal.fill_prepare(s.settings, s.input) f;
-    RETURN new_id;
 END $$;
-COMMENT ON FUNCTION millrace_internal.version_create(integer, jsonb, bytea, name, text, boolean) IS
-'Writes a checked definition as the next version of a workflow, its graph computed. Tables changed: version, step_definition, queue, handler.';
+COMMENT ON FUNCTION millrace_internal.definitions_write(integer, jsonb, real[], bytea, integer[], integer[], real[], integer[], boolean[], integer[], integer[]) IS
+'Writes the steps of a definition into a version. Tables changed: step_definition.';

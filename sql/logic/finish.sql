@@ -30,10 +30,11 @@ DECLARE
     frozen  timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
     xact    bigint := pg_current_xact_id()::text::bigint;
     lost_limit integer := millrace_internal.setting('millrace.lost_limit')::integer;
+    moved   boolean;    -- a run has got another version while this call waited for its rows
 BEGIN
     WITH mine AS MATERIALIZED (
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
-        SELECT u.ord, s.run_id, s.step_no, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, d.dependents, d.closing, r.wait,
+        SELECT u.ord, s.run_id, s.step_no, s.version_id, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, d.dependents, d.closing, r.wait,
                CASE WHEN u.code = 1 THEN 10
                     WHEN u.code = 5 THEN 2
                     WHEN u.code = 7 THEN 12
@@ -59,7 +60,7 @@ BEGIN
             error_class = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.class, s.error_class) END
         FROM mine m
         WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state IN (4, 5) AND s.token = m.token
-        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.wait, m.dependents, m.closing,
+        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.wait, m.dependents, m.closing, s.version_id <> m.version_id AS moved,
                   coalesce(s.finished_at, frozen, clock_timestamp()) AS at, CASE m.next WHEN 1 THEN s.ready_at END AS due_at),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
@@ -80,18 +81,28 @@ BEGIN
         FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) GROUP BY 1),
     receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
     SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n,
-           o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due
+           o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due, o.moved
     INTO applied, hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed, settled_receipts, settled_n,
-         ready_runs, ready_steps, waiting_runs, waiting_steps, waiting_tokens, waiting_due
+         ready_runs, ready_steps, waiting_runs, waiting_steps, waiting_tokens, waiting_due, moved
     FROM (SELECT array_agg(o.ord::integer) AS applied,
                  array_agg(o.run_id) FILTER (WHERE o.next = 2) AS ready_runs, array_agg(o.step_no) FILTER (WHERE o.next = 2) AS ready_steps,
                  array_agg(o.run_id) FILTER (WHERE o.next = 1) AS waiting_runs, array_agg(o.step_no) FILTER (WHERE o.next = 1) AS waiting_steps,
                  array_agg(o.token) FILTER (WHERE o.next = 1) AS waiting_tokens,
-                 array_agg(o.due_at) FILTER (WHERE o.next = 1) AS waiting_due FROM own o) o,
+                 array_agg(o.due_at) FILTER (WHERE o.next = 1) AS waiting_due, bool_or(o.moved) AS moved FROM own o) o,
          (SELECT array_agg(h.run_id ORDER BY h.run_id, h.dependent) AS runs, array_agg(h.dependent ORDER BY h.run_id, h.dependent) AS defs,
                  array_agg(h.n ORDER BY h.run_id, h.dependent) AS n, array_agg(h.bad ORDER BY h.run_id, h.dependent) AS bad FROM hit h) h,
          (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(e.failed) AS failed FROM ended e) e,
          (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
+    IF moved THEN
+        -- what was read before the wait is of the old version, and the new one can be seen only now
+        SELECT e.hit_runs, e.hit_defs, e.hit_n, e.hit_bad, e.ended_runs, e.ended_closing, e.ended_failed
+        INTO hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed
+        FROM (SELECT array_agg(s.run_id) AS runs, array_agg(s.def_no) AS defs, array_agg(s.state) AS states
+              FROM unnest(run_ids, step_nos) WITH ORDINALITY u (run_id, step_no, ord)
+              JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state >= 10
+              WHERE (u.run_id & 255) = in_shard AND u.ord = ANY (applied)) o
+        CROSS JOIN LATERAL millrace_internal.settle_ended(in_shard, o.runs, o.defs, o.states) e;
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[], text[]) IS
 'Moves running steps on by their outcome, where token and agent are still theirs.';

@@ -88,13 +88,20 @@ DECLARE
 BEGIN
     WITH news AS MATERIALIZED (
         -- only what an agent has measured; not what makes no sense
-        SELECT s.version_id, s.def_no, count(*)::integer AS samples, avg(s.elapsed::double precision) AS mean,
+        SELECT b.version_id, b.def_no, count(*)::integer AS samples, avg(s.elapsed::double precision) AS mean,
                coalesce(avg(abs(s.elapsed::double precision - d.seconds)), stddev_pop(s.elapsed::double precision)) AS deviation,
                coalesce(max(d.samples), 0) AS old_samples, coalesce(max(d.seconds), 0)::double precision AS old_mean,
                coalesce(max(d.deviation), 0)::double precision AS old_deviation
         FROM (SELECT * FROM unnest(run_ids, step_nos) u (run_id, step_no) ORDER BY 1, 2) u
         JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = (u.run_id & 255)
-        LEFT JOIN millrace_internal.duration d ON d.version_id = s.version_id AND d.def_no = s.def_no
+        CROSS JOIN LATERAL (SELECT v.version_id, v.base_id FROM millrace_internal.version v WHERE v.version_id = s.version_id OFFSET 0) v
+        -- what a run's own version has in common with the workflow's is learnt for that one
+        CROSS JOIN LATERAL (SELECT s.version_id, s.def_no WHERE v.base_id IS NULL
+                            UNION ALL
+                            SELECT o.version_id, o.def_no FROM millrace_internal.step_definition n
+                            JOIN millrace_internal.step_definition o ON o.key = n.key AND o.version_id = v.base_id AND o.handler_id = n.handler_id
+                            WHERE n.version_id = s.version_id AND n.def_no = s.def_no AND v.base_id IS NOT NULL) b
+        LEFT JOIN millrace_internal.duration d ON d.version_id = b.version_id AND d.def_no = b.def_no
         WHERE s.state = 10 AND s.elapsed >= 0 AND s.elapsed < 1e9
         GROUP BY 1, 2),
     kept AS (

@@ -1,8 +1,10 @@
 -- Purpose: taking whole runs in lock order (docs/locking.md), for calls that may touch every step of a run.
 
--- Locks every row of these runs, and single ones beside them, in one ascending pass. A report in flight holds its own rows,
--- so this waits for it, and what it has handed on meanwhile may be held by another report that waits for this call: then
--- all is let go, and taken once more. Once every row of a run is held, nobody else can add one.
+-- Locks every row of these runs, and single ones beside them: first all that are past pending, ascending, then the pending
+-- ones, without waiting. A report in flight holds its own rows, so this waits for it, and what it has handed on meanwhile may
+-- be held by another report that waits for this call: then all is let go, and taken once more. Once every row of a run is
+-- held, nobody else can add one. In a run that has grown, a pending step may stand before one that it needs: so the order is
+-- by state first (docs/locking.md).
 -- Locks: step rows, ascending.
 CREATE OR REPLACE FUNCTION millrace_internal.lock_steps(in_shard smallint, whole_runs bigint[], more_runs bigint[], more_steps integer[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
@@ -11,7 +13,7 @@ DECLARE
 BEGIN
     LOOP
         BEGIN
-            PERFORM FROM (SELECT s.run_id, s.step_no FROM millrace_internal.step s WHERE s.run_id = ANY (whole_runs) AND s.shard = in_shard
+            PERFORM FROM (SELECT s.run_id, s.step_no FROM millrace_internal.step s WHERE s.run_id = ANY (whole_runs) AND s.shard = in_shard AND s.state <> 0
                           UNION SELECT * FROM unnest(more_runs, more_steps) ORDER BY 1, 2) k
             CROSS JOIN LATERAL (SELECT FROM millrace_internal.step s
                                 WHERE s.run_id = k.run_id AND s.step_no = k.step_no AND s.shard = in_shard FOR NO KEY UPDATE) locked;

@@ -4,12 +4,12 @@ CREATE OR REPLACE VIEW millrace.dependency_paths WITH (security_invoker) AS
 SELECT w.name AS workflow, v.version, d.key, d.def_no AS step_no, d.level, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank, d.needs_count AS needs_counted,
        coalesce(cardinality(d.needs), 0) AS needs_declared, d.closing,
        millrace_internal.graph_ancestors(v.graph, d.def_no) AS ancestors,
-       millrace_internal.graph_descendants(v.graph, d.def_no) AS descendants
+       millrace_internal.graph_descendants(v.graph, d.def_no) AS descendants, v.run_id
 FROM millrace_internal.version v
 JOIN millrace_internal.workflow w USING (workflow_id)
 JOIN millrace_internal.step_definition d USING (version_id);
 COMMENT ON VIEW millrace.dependency_paths IS
-'For each step of each version: all it waits for and all that waits for it (step numbers), its level, and its rank in expected seconds.';
+'For each step of each version, and of each run that has a version of its own (run_id): all it waits for and all that waits for it (step numbers), its level, and its rank in expected seconds.';
 
 -- The id of a run, or an error that names it.
 CREATE OR REPLACE FUNCTION millrace_internal.run_get(in_run_id bigint, OUT run millrace_internal.run)

@@ -27,7 +27,15 @@ BEGIN
                / nullif(sum(d.expected::double precision) FILTER (WHERE m.seconds IS NOT NULL) OVER all_steps, 0), 1)))::real
     FROM millrace_internal.step_definition d
     LEFT JOIN (SELECT m.def_no, greatest(m.seconds, 1e-6)::double precision AS seconds
-               FROM millrace_internal.duration m WHERE m.version_id = in_version_id) m USING (def_no)
+               FROM millrace_internal.duration m WHERE m.version_id = in_version_id
+               UNION ALL
+               -- a run's own version knows what has been measured for the one that it was made from
+               SELECT own.def_no, greatest(m.seconds, 1e-6)::double precision
+               FROM millrace_internal.version v
+               JOIN millrace_internal.duration m ON m.version_id = v.base_id
+               JOIN millrace_internal.step_definition o ON o.version_id = m.version_id AND o.def_no = m.def_no
+               JOIN millrace_internal.step_definition own ON own.key = o.key AND own.version_id = v.version_id AND own.handler_id = o.handler_id
+               WHERE v.version_id = in_version_id) m USING (def_no)
     WHERE d.version_id = in_version_id
     WINDOW all_steps AS ()
     ORDER BY d.def_no;

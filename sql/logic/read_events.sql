@@ -96,7 +96,7 @@ BEGIN
                    millrace_internal.version_workflow(r.version_id), millrace_internal.version_number(r.version_id), millrace_internal.tenant_name(r.tenant_id),
                    -- a step that was added to a run later says itself which definition is its own
                    coalesce(millrace_internal.version_key(r.version_id, c.step_no), (
-                        SELECT millrace_internal.version_key(s.version_id, s.def_no) FROM millrace_internal.step s
+                        SELECT millrace_internal.version_key(r.version_id, s.def_no) FROM millrace_internal.step s
                         WHERE s.run_id = c.run_id AND s.step_no = c.step_no AND s.shard = (c.run_id & 255))),
                    CASE WHEN c.event_id < e.last_id THEN NULL
                         WHEN up_to = p.to_end AND e.events < missing THEN closed || e.micros || ')'

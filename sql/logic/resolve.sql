@@ -15,6 +15,8 @@ BEGIN
     END IF;
     PERFORM millrace_internal.lock_run_steps(r.shard, r.run_id, false);
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = r.run_id AND n.shard = r.shard FOR NO KEY UPDATE;
+    -- once more: the run may have got another version meanwhile, with other dependents
+    def := millrace_internal.step_by_key(r.version_id, resolve.key);
     IF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state = 11) THEN
         PERFORM millrace_internal.fail('MR035', format('step "%s" of run %s has not failed', def.key, r.run_id), NULL, 'Only a failed step can be resolved.');
     ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.state = 13) THEN
@@ -23,7 +25,7 @@ BEGIN
     now_at := millrace_internal.clock();
     PERFORM millrace_internal.phase_reopen(r, ARRAY[def.def_no]);
     PERFORM millrace_internal.reopen(r, ARRAY[def.def_no], false);
-    UPDATE millrace_internal.step s SET state = 10, needs_left = 0, finished_at = now_at WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard;
+    UPDATE millrace_internal.step s SET version_id = r.version_id, state = 10, needs_left = 0, finished_at = now_at WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard;
     DELETE FROM millrace_internal.output o WHERE o.run_id = r.run_id AND o.step_no = def.def_no AND o.shard = r.shard;
     INSERT INTO millrace_internal.output (shard, run_id, step_no, output) SELECT r.shard, r.run_id, def.def_no, output WHERE output IS NOT NULL;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)

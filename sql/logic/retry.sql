@@ -30,7 +30,7 @@ BEGIN
     revived := millrace_internal.phase_reopen(r, revived);
     again := millrace_internal.reopen(r, revived, true);
     UPDATE millrace_internal.step s
-    SET state = 2, attempts = 0, needs_left = 0, ready_at = millrace_internal.clock(), finished_at = NULL
+    SET version_id = r.version_id, state = 2, attempts = 0, needs_left = 0, ready_at = millrace_internal.clock(), finished_at = NULL
     WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no = ANY (again);
     PERFORM millrace_internal.make_ready(r.shard, array_fill(r.run_id, ARRAY[cardinality(again)]), again);
     PERFORM millrace_internal.run_reopen(r);
@@ -60,7 +60,7 @@ BEGIN
 
     WITH reset AS (
         UPDATE millrace_internal.step s
-        SET state = 0, attempts = 0, needs_left = w.needs_left, needs_bad = w.needs_bad, finished_at = NULL, ready_at = NULL
+        SET version_id = r.version_id, state = 0, attempts = 0, needs_left = w.needs_left, needs_bad = w.needs_bad, finished_at = NULL, ready_at = NULL
         FROM unnest(waits.steps, waits.needs_left, waits.needs_bad) w (def_no, needs_left, needs_bad)
         WHERE s.run_id = r.run_id AND s.step_no = w.def_no AND s.shard = r.shard AND s.state IN (0, 11, 12, 13, 14) AND (again OR s.step_no <> ALL (revived))
         RETURNING s.step_no)

@@ -49,7 +49,7 @@ DECLARE
     near           text;
 BEGIN
     SELECT v.version_id INTO found_id FROM millrace_internal.version v
-    WHERE v.workflow_id = in_workflow_id AND (v.version = in_version OR (in_version IS NULL AND NOT v.inline))
+    WHERE v.workflow_id = in_workflow_id AND v.run_id IS NULL AND (v.version = in_version OR (in_version IS NULL AND NOT v.inline))
     ORDER BY v.version DESC LIMIT 1;
     IF found_id IS NULL AND in_workflow_id IS NOT NULL AND in_version IS NOT NULL THEN
         PERFORM millrace_internal.fail('MR012', format('workflow "%s" has no version %s', in_workflow, in_version),

@@ -17,7 +17,7 @@ SELECT r.run_id, w.name AS workflow, v.version, t.name AS tenant, coalesce(r.lab
        r.created_at, least(r.started_at, n.started_at) AS started_at, r.finished_at,
        v.steps AS steps_total, n.completed AS steps_completed, n.failed AS steps_failed, n.running AS steps_running,
        n.skipped AS steps_skipped, n.cancelled AS steps_cancelled,
-       r.priority, r.not_before, r.deadline, r.parent_run_id, r.parent_step_no, r.trace, r.version_id
+       r.priority, r.not_before, r.deadline, r.parent_run_id, r.parent_step_no, r.trace, r.version_id, v.run_id IS NOT NULL AS grown
 FROM millrace_internal.run r
 JOIN millrace_internal.version v USING (version_id)
 JOIN millrace_internal.workflow w USING (workflow_id)

@@ -29,9 +29,12 @@ CREATE TABLE millrace_internal.version (
     defined_by   oid         NOT NULL,
     search_path  text        NOT NULL,
     defined_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT version_workflow_id_version_key UNIQUE (workflow_id, version),
+    run_id       bigint,
+    base_id      integer,
+    CONSTRAINT version_run_id_base_id_check CHECK ((run_id IS NULL) = (base_id IS NULL)),
     CONSTRAINT version_workflow_id_content_hash_key UNIQUE (workflow_id, content_hash, defined_by)
 );
+CREATE UNIQUE INDEX version_number_idx ON millrace_internal.version (workflow_id, version) WHERE run_id IS NULL;
 ALTER TABLE millrace_internal.version ALTER COLUMN graph SET STORAGE EXTERNAL;
 COMMENT ON TABLE millrace_internal.version IS 'Immutable versions of workflows, with their materialised dependency paths.';
 COMMENT ON COLUMN millrace_internal.version.looked_at_roots IS 'Those of the roots that have a condition, or that the engine enters; null when there are none.';
@@ -40,6 +43,8 @@ COMMENT ON COLUMN millrace_internal.version.finally_roots IS 'The first of the s
 COMMENT ON COLUMN millrace_internal.version.phased IS 'The end of the main steps may not be the end of the run (logic/phase.sql).';
 COMMENT ON COLUMN millrace_internal.version.inline IS 'True for a definition that came with a submit: it is never the latest version.';
 COMMENT ON COLUMN millrace_internal.version.graph IS 'The graph and its paths as the C functions read it; stored uncompressed, for it is compressed already.';
+COMMENT ON COLUMN millrace_internal.version.run_id IS 'The run whose own this version is, for it has grown or migrated; null for versions of the workflow.';
+COMMENT ON COLUMN millrace_internal.version.base_id IS 'The workflow''s version that a run''s own one was made from; they share its number.';
 COMMENT ON COLUMN millrace_internal.version.defined_by IS 'The role whose rights the sql steps of this version have.';
 
 CREATE TABLE millrace_internal.step_definition (
@@ -80,7 +85,7 @@ CREATE TABLE millrace_internal.step_definition (
     -- the key comes first: beside the primary key there is then no other way to a step by its number
     CONSTRAINT step_definition_key_version_id_key UNIQUE (key, version_id)
 );
-COMMENT ON TABLE millrace_internal.step_definition IS 'The nodes of a version, numbered so that a need has a lower number.';
+COMMENT ON TABLE millrace_internal.step_definition IS 'The nodes of a version, numbered so that a need has a lower number; in a version of one run, new ones behind the old.';
 COMMENT ON COLUMN millrace_internal.step_definition.needs_count IS 'How many needs are counted down; needs that a longer path implies are not.';
 COMMENT ON COLUMN millrace_internal.step_definition.dependents IS 'Dependents along counted edges, ascending; null when there are none.';
 COMMENT ON COLUMN millrace_internal.step_definition.workflow IS 'The workflow''s name: a claim answers it without two more look-ups.';

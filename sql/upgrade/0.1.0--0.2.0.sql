@@ -55,6 +55,15 @@ DROP FUNCTION millrace_internal.report_check(integer, integer[], integer[], text
 DROP FUNCTION millrace_internal.report_codes(text[], text[]);
 DROP FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer);
 
+-- A run that grows has a version of its own.
+ALTER TABLE millrace_internal.version ADD COLUMN run_id bigint, ADD COLUMN base_id integer,
+    ADD CONSTRAINT version_run_id_base_id_check CHECK ((run_id IS NULL) = (base_id IS NULL)),
+    DROP CONSTRAINT version_workflow_id_version_key;
+CREATE UNIQUE INDEX version_number_idx ON millrace_internal.version (workflow_id, version) WHERE run_id IS NULL;
+COMMENT ON COLUMN millrace_internal.version.run_id IS 'The run whose own this version is, for it has grown or migrated; null for versions of the workflow.';
+COMMENT ON COLUMN millrace_internal.version.base_id IS 'The workflow''s version that a run''s own one was made from; they share its number.';
+COMMENT ON TABLE millrace_internal.step_definition IS 'The nodes of a version, numbered so that a need has a lower number; in a version of one run, new ones behind the old.';
+
 -- Tests stop the clock.
 CREATE TABLE millrace_internal.frozen_clock (
     only_row  boolean     NOT NULL DEFAULT true CONSTRAINT frozen_clock_pkey PRIMARY KEY

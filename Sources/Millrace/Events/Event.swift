@@ -137,6 +137,7 @@ public enum EventKind: String, Sendable, Hashable, CaseIterable {
     case stepCancelled = "step_cancelled"
     case stepResolved = "step_resolved"
     case stepReset = "step_reset"
+    case runGrown = "run_grown"
 }
 
 /// Which events somebody wants; an empty set means all.
