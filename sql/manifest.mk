@@ -10,6 +10,7 @@ STATE_FILES = \
   state/workflow.sql \
   state/run.sql \
   state/step.sql \
+  state/wait.sql \
   state/ready.sql \
   state/agent.sql \
   state/event.sql \
@@ -33,6 +34,7 @@ LOGIC_FILES = \
   logic/rule.sql \
   logic/condition.sql \
   logic/error_class.sql \
+  logic/wait_definition.sql \
   logic/definition_parse.sql \
   logic/definition_check.sql \
   logic/define.sql \
@@ -51,6 +53,7 @@ LOGIC_FILES = \
   logic/fall.sql \
   logic/lock.sql \
   logic/enter.sql \
+  logic/wait.sql \
   logic/settle.sql \
   logic/phase.sql \
   logic/report.sql \
@@ -59,6 +62,9 @@ LOGIC_FILES = \
   logic/heartbeat.sql \
   logic/cancel.sql \
   logic/pause.sql \
+  logic/held.sql \
+  logic/signal.sql \
+  logic/human_step.sql \
   logic/retry.sql \
   logic/resolve.sql \
   logic/growing.sql \

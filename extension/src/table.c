@@ -29,10 +29,10 @@ const TableKind StepTable = {
 };
 
 const TableKind RunTable = {
-	"run", 19,
+	"run", 20,
 	{"run_id", "version_id", "tenant_id", "shard", "priority", "state", "steps_failed", "closing_left", "created_at",
 	 "started_at", "finished_at", "not_before", "deadline", "parent_run_id", "parent_step_no", "labels", "trace",
-	 "phase", "ends_as"}
+	 "phase", "ends_as", "awaited"}
 };
 
 const TableKind EventTable = {

@@ -33,7 +33,7 @@ enum RunColumn
 	RUN_RUN_ID, RUN_VERSION_ID, RUN_TENANT_ID, RUN_SHARD, RUN_PRIORITY, RUN_STATE,
 	RUN_STEPS_FAILED, RUN_CLOSING_LEFT, RUN_CREATED_AT, RUN_STARTED_AT, RUN_FINISHED_AT,
 	RUN_NOT_BEFORE, RUN_DEADLINE, RUN_PARENT_RUN_ID, RUN_PARENT_STEP_NO, RUN_LABELS, RUN_TRACE,
-	RUN_PHASE, RUN_ENDS_AS
+	RUN_PHASE, RUN_ENDS_AS, RUN_AWAITED
 };
 
 enum EventColumn
@@ -62,7 +62,7 @@ typedef struct TableKind
 {
 	const char *name;
 	int			column_count;
-	const char *columns[19];
+	const char *columns[20];
 } TableKind;
 
 extern const TableKind StepTable;

@@ -22,6 +22,7 @@ enum StepState
 	STEP_WAITING = 1,
 	STEP_READY = 2,
 	STEP_RUNNING = 4,
+	STEP_AWAITING = 5,			/* held by the engine, for something outside */
 	STEP_COMPLETED = 10
 };
 

@@ -102,7 +102,9 @@ complete_step(Call *call, const Completion *completion, int32 agent_id, Outcome 
 		return;
 	do
 	{
-		if (found_int16(leaf, STEP_STATE) != STEP_RUNNING || found_int32(leaf, STEP_TOKEN) != completion->token
+		int16		state = found_int16(leaf, STEP_STATE);
+
+		if ((state != STEP_RUNNING && state != STEP_AWAITING) || found_int32(leaf, STEP_TOKEN) != completion->token
 			|| found_int32(leaf, STEP_AGENT_ID) != agent_id)
 			return;
 		at = millrace_call_now(call);

@@ -34,7 +34,9 @@ GRANT EXECUTE ON FUNCTION
     millrace.submit(text, jsonb, integer, integer, text, jsonb, timestamptz, timestamptz, text, bigint, integer, text, jsonb),
     millrace.submit_many(text, jsonb[], integer, integer, text, jsonb, timestamptz, timestamptz, text[], text),
     millrace.cancel(bigint, text), millrace.pause(bigint), millrace.resume(bigint), millrace.retry(bigint, text), millrace.resolve(bigint, text, jsonb, text, text),
-    millrace.add_steps(bigint, jsonb, integer, integer)
+    millrace.add_steps(bigint, jsonb, integer, integer),
+    millrace.signal(bigint, text, jsonb), millrace.complete_human_step(bigint, text, jsonb, text, integer),
+    millrace.assign_human_step(bigint, text, text, text, integer), millrace.claim_human_step(bigint, text, text, integer)
 TO millrace_client;
 
 -- millrace_agent works.

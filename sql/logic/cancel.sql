@@ -50,9 +50,12 @@ BEGIN
     WITH gone AS (
         UPDATE millrace_internal.step s SET state = 13, finished_at = now_at
         WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state < 10
+          -- steps of finally have rows before their time where the run was reopened
+          AND (last OR NOT EXISTS (SELECT FROM millrace_internal.step_definition d WHERE d.version_id = s.version_id AND d.def_no = s.def_no AND d.finally))
         RETURNING s.step_no, s.attempts, s.agent_id, s.started_at)
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
     SELECT in_run_id, now_at, xact, g.step_no, CASE WHEN g.attempts > 0 THEN nullif(g.agent_id, 0) END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
+    DELETE FROM millrace_internal.wait w WHERE w.run_id = in_run_id AND w.shard = in_shard;
     IF NOT last THEN
         -- a paused run goes on to its end: what was to be held has gone
         UPDATE millrace_internal.run u SET state = 1, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;
@@ -62,6 +65,9 @@ BEGIN
     UPDATE millrace_internal.run u SET state = final_state, finished_at = now_at, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
     VALUES (in_run_id, now_at, xact, in_shard, CASE final_state WHEN 12 THEN 6 ELSE 5 END, CASE WHEN reason IS NOT NULL THEN jsonb_build_object('reason', reason) END);
+    IF r.awaited THEN
+        PERFORM millrace_internal.runs_ring(in_shard, ARRAY[in_run_id]);
+    END IF;
     RETURN true;
 END $$;
 COMMENT ON FUNCTION millrace_internal.cancel_rest(smallint, bigint, smallint, text) IS 'Cancels every step of a run that has not ended, and ends the run, or begins its next phase.';

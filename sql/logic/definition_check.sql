@@ -6,8 +6,10 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
+        WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
+        WHEN 'person' THEN ARRAY['assignee', 'candidates', 'title', 'answer']
         WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter', 'on', 'never_on'] END
 $$;
 COMMENT ON FUNCTION millrace_internal.definition_keys(text) IS 'The keys that a workflow, a step, defaults or retry may have.';
@@ -88,6 +90,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.policy_problems(step, at_path) p;
     RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_problems(step, at_path) c;
+    RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.wait_problems(step, at_path) w;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES
@@ -96,7 +99,7 @@ BEGIN
         ('.key', 'MR112', '%s.key is not a text of 1 to 200 bytes without control characters', NULL,
          step ? 'key' AND (jsonb_typeof(step -> 'key') <> 'string' OR step ->> 'key' = '' OR octet_length(step ->> 'key') > 200 OR step ->> 'key' ~ '[[:cntrl:]]')),
         ('.handler', 'MR111', '%s has no handler', 'Name a handler in the step or in the workflow''s defaults.',
-         NOT step ? 'handler' AND NOT coalesce(defaults ? 'handler', false)),
+         NOT step ? 'handler' AND NOT step ? 'wait_for' AND NOT coalesce(defaults ? 'handler', false)),
         ('.needs', 'MR101', '%s.needs is not an array of keys', 'Write for example "needs": ["validate"].',
          step ? 'needs' AND (jsonb_typeof(step -> 'needs') <> 'array' OR jsonb_path_exists(step -> 'needs', '$[*] ? (@.type() != "string")'))),
         ('.description', 'MR112', '%s.description is not a text', NULL,
@@ -264,7 +267,7 @@ BEGIN
 
     FOR s IN
         SELECT e.ord, e.step FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
-        WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql'
+        WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql' AND NOT e.step ? 'wait_for'
     LOOP
         path := millrace_internal.node_path(definition, s.ord) || '.with.statement';
         BEGIN

@@ -8,6 +8,9 @@
 CREATE OR REPLACE FUNCTION millrace_internal.enter(in_shard smallint, run_ids bigint[], step_nos integer[], OUT runs bigint[], OUT defs integer[], OUT states smallint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF run_ids IS NOT NULL THEN
+        PERFORM millrace_internal.waits_enter(in_shard, run_ids, step_nos);
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.enter(smallint, bigint[], integer[]) IS 'Carries out steps that the engine looks at when they would become ready.';
 
@@ -19,18 +22,19 @@ RETURNS integer[] LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     now_at timestamptz := millrace_internal.clock();
+    tokens integer[];
 BEGIN
-    RETURN (
-        WITH held AS (
-            UPDATE millrace_internal.step s
-            SET state = in_state, agent_id = 0, receipt_no = 0, attempts = s.attempts + 1, token = s.token + 1, started_at = now_at
-            FROM unnest(run_ids, step_nos, data) WITH ORDINALITY u (run_id, step_no, data, ord)
-            WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
-            RETURNING u.ord, s.run_id, s.step_no, s.attempts, s.token, u.data),
-        told AS (
-            INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)
-            SELECT h.run_id, now_at, pg_current_xact_id()::text::bigint, h.step_no, h.attempts, in_shard, CASE in_state WHEN 4 THEN 8 ELSE 9 END, h.data FROM held h ORDER BY h.ord)
-        SELECT array_agg(h.token ORDER BY h.ord) FROM held h);
+    WITH held AS (
+        UPDATE millrace_internal.step s
+        SET state = in_state, agent_id = 0, receipt_no = 0, attempts = s.attempts + 1, token = s.token + 1, started_at = now_at
+        FROM unnest(run_ids, step_nos, data) WITH ORDINALITY u (run_id, step_no, data, ord)
+        WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
+        RETURNING u.ord, s.run_id, s.step_no, s.attempts, s.token, u.data),
+    told AS (
+        INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)
+        SELECT h.run_id, now_at, pg_current_xact_id()::text::bigint, h.step_no, h.attempts, in_shard, CASE in_state WHEN 4 THEN 8 ELSE 9 END, h.data FROM held h ORDER BY h.ord)
+    SELECT array_agg(h.token ORDER BY h.ord) INTO tokens FROM held h;
+    RETURN tokens;
 END $$;
 COMMENT ON FUNCTION millrace_internal.engine_hold(smallint, bigint[], integer[], smallint, jsonb[]) IS 'The engine takes steps into its own hands.';
 

@@ -48,7 +48,9 @@ RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
 $$;
 COMMENT ON FUNCTION millrace_internal.next_due_at() IS 'The next timer, timeout or end of a lease.';
 
--- Waiting steps whose time has come are ready. Locks: timers, SKIP LOCKED; step rows, ascending. Tables changed: timer, step, ready (plain tier).
+-- Waiting steps whose time has come are ready; what the engine holds is looked at. A call does one of the two, as the first timer
+-- says: ready steps are entered, and what ends is decided, and each takes step rows in its own order.
+-- Locks: timers, SKIP LOCKED; step rows, ascending. Tables changed: timer, step, ready (plain tier); as held_due.
 CREATE OR REPLACE FUNCTION millrace_internal.keep_timers(now_at timestamptz)
 RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
@@ -56,21 +58,31 @@ DECLARE
     woke record;
 BEGIN
     WITH head AS MATERIALIZED (
-        SELECT t.due_at, t.run_id, t.step_no, t.shard FROM millrace_internal.timer t
-        WHERE t.due_at <= now_at AND t.step_no > 0 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED),
+        SELECT t.due_at, t.run_id, t.step_no, t.shard, t.token FROM millrace_internal.timer t
+        WHERE t.due_at <= now_at AND t.step_no <> 0 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED),
+    look AS MATERIALIZED (
+        -- read without a lock: a timer whose token is no longer the step's belongs to a wait that is over
+        SELECT h.*, CASE WHEN h.step_no < 0 OR s.state IN (4, 5) AND s.agent_id = 0 THEN true WHEN s.state = 1 THEN false END AS held
+        FROM head h
+        LEFT JOIN LATERAL (SELECT s.state, s.agent_id FROM millrace_internal.step s
+                           WHERE s.run_id = h.run_id AND s.step_no = h.step_no AND s.shard = h.shard AND s.token = h.token OFFSET 0) s ON true),
     gone AS (
-        DELETE FROM millrace_internal.timer t USING head h
-        WHERE t.due_at = h.due_at AND t.run_id = h.run_id AND t.step_no = h.step_no AND t.shard = h.shard RETURNING t.run_id, t.step_no, t.token)
+        DELETE FROM millrace_internal.timer t USING look l
+        WHERE t.due_at = l.due_at AND t.run_id = l.run_id AND t.step_no = l.step_no AND t.shard = l.shard
+          AND (l.held IS NULL OR l.held = (SELECT f.held FROM look f WHERE f.held IS NOT NULL ORDER BY f.due_at, f.run_id, f.step_no LIMIT 1))
+        RETURNING t.run_id, t.step_no, t.token, l.held)
     SELECT array_agg(g.run_id ORDER BY g.run_id, g.step_no) AS runs, array_agg(g.step_no ORDER BY g.run_id, g.step_no) AS steps,
-           array_agg(g.token ORDER BY g.run_id, g.step_no) AS tokens INTO due FROM gone g;
+           array_agg(g.token ORDER BY g.run_id, g.step_no) AS tokens, bool_or(g.held) AS held INTO due FROM gone g;
     IF due.runs IS NULL THEN
         RETURN false;
+    ELSIF due.held THEN
+        PERFORM millrace_internal.held_due(0::smallint, due.runs, due.steps, due.tokens, now_at);
+        RETURN true;
     END IF;
-    -- a timer whose token is no longer the step's belongs to a wait that is over
     WITH woken AS (
         UPDATE millrace_internal.step s SET state = 2, ready_at = now_at
         FROM unnest(due.runs, due.steps, due.tokens) u (run_id, step_no, token)
-        WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = 0 AND (u.run_id & 255) = s.shard AND s.state = 1 AND s.token = u.token
+        WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = 0 AND (u.run_id & 255) = s.shard AND s.state = 1 AND s.token = u.token AND s.ready_at <= now_at
         RETURNING s.run_id, s.step_no)
     SELECT array_agg(w.run_id) AS runs, array_agg(w.step_no) AS steps INTO woke FROM woken w;
     IF woke.runs IS NOT NULL THEN
@@ -78,7 +90,7 @@ BEGIN
     END IF;
     RETURN true;
 END $$;
-COMMENT ON FUNCTION millrace_internal.keep_timers(timestamptz) IS 'Up to 1,000 waiting steps that are due become ready.';
+COMMENT ON FUNCTION millrace_internal.keep_timers(timestamptz) IS 'Up to 1,000 timers that are due: waiting steps become ready, or what the engine holds is looked at.';
 
 -- A run past its deadline is cancelled; one a call.
 CREATE OR REPLACE FUNCTION millrace_internal.keep_deadlines(now_at timestamptz)

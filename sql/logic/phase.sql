@@ -24,6 +24,9 @@ BEGIN
     UPDATE millrace_internal.run n SET state = r.ends_as, ends_as = r.ends_as, finished_at = now_at, closing_left = 0 WHERE n.run_id = in_run_id AND n.shard = in_shard;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
     VALUES (in_run_id, now_at, pg_current_xact_id()::text::bigint, in_shard, (ARRAY[4, 5, 6])[r.ends_as - 9], CASE WHEN reason IS NOT NULL THEN jsonb_build_object('reason', reason) END);
+    IF r.awaited THEN
+        PERFORM millrace_internal.runs_ring(in_shard, ARRAY[in_run_id]);
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.run_next_phase(smallint, bigint, smallint, text) IS 'A phase of a run has ended: the next begins, or the run ends.';
 

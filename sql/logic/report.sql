@@ -176,6 +176,7 @@ RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     frozen timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
+    awaited bigint[];
     doomed bigint;
     over   bigint[];    -- runs in which a phase has ended that may not be the last
 BEGIN
@@ -190,12 +191,17 @@ BEGIN
         FROM ended e JOIN millrace_internal.run o ON o.run_id = e.run_id AND o.shard = in_shard
         JOIN millrace_internal.version v ON v.version_id = o.version_id
         WHERE r.run_id = e.run_id AND r.shard = in_shard
-        RETURNING r.run_id, r.state, r.finished_at, r.closing_left),
+        RETURNING r.run_id, r.state, r.finished_at, r.closing_left, r.awaited),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind)
         SELECT c.run_id, c.finished_at, pg_current_xact_id()::text::bigint, in_shard, CASE c.state WHEN 10 THEN 4 ELSE 5 END
         FROM closed c WHERE c.finished_at IS NOT NULL)
-    SELECT array_agg(c.run_id ORDER BY c.run_id) FILTER (WHERE c.finished_at IS NULL AND c.closing_left <= 0) INTO over FROM closed c;
+    SELECT array_agg(c.run_id ORDER BY c.run_id) FILTER (WHERE c.finished_at IS NULL AND c.closing_left <= 0),
+           array_agg(c.run_id) FILTER (WHERE c.finished_at IS NOT NULL AND c.awaited)
+    INTO over, awaited FROM closed c;
+    IF awaited IS NOT NULL THEN
+        PERFORM millrace_internal.runs_ring(in_shard, awaited);
+    END IF;
     FOREACH doomed IN ARRAY coalesce(over, '{}') LOOP
         PERFORM millrace_internal.run_next_phase(in_shard, doomed, NULL, NULL);
     END LOOP;

@@ -124,6 +124,9 @@ BEGIN
     END IF;
     UPDATE millrace_internal.run n SET closing_left = r.closing_left, steps_failed = r.steps_failed, state = r.state, finished_at = r.finished_at
     WHERE n.run_id = in_run_id AND n.shard = in_shard;
+    IF r.awaited AND r.finished_at IS NOT NULL THEN
+        PERFORM millrace_internal.runs_ring(in_shard, ARRAY[in_run_id]);
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.run_recount(smallint, bigint) IS 'Counts the ends that a reopened run waits for, and ends it if there are none.';
 

@@ -15,10 +15,10 @@ COMMENT ON FUNCTION millrace_internal.run_state_name(smallint) IS 'Name of a run
 
 CREATE OR REPLACE FUNCTION millrace_internal.event_kind_name(kind smallint)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE kind WHEN 30 THEN 'run_grown' ELSE (ARRAY['run_submitted', 'run_paused', 'run_resumed', 'run_completed', 'run_failed', 'run_cancelled', 'run_reopened',
+    SELECT CASE kind WHEN 30 THEN 'run_grown' WHEN 40 THEN 'step_assigned' WHEN 41 THEN 'step_answered' ELSE (ARRAY['run_submitted', 'run_paused', 'run_resumed', 'run_completed', 'run_failed', 'run_cancelled', 'run_reopened',
                   'step_started', 'step_waiting', 'step_released', 'step_completed', 'step_failed', 'step_skipped',
                   'step_cancelled', 'step_resolved', 'step_reset', 'run_ending'])[kind] END
 $$;
 COMMENT ON FUNCTION millrace_internal.event_kind_name(smallint) IS
 'Name of an event''s kind: 1 run_submitted, 2 run_paused, 3 run_resumed, 4 run_completed, 5 run_failed, 6 run_cancelled, 7 run_reopened,
-8 step_started, 9 step_waiting, 10 step_released, 11 step_completed, 12 step_failed, 13 step_skipped, 14 step_cancelled, 15 step_resolved, 16 step_reset, 17 run_ending, 30 run_grown.';
+8 step_started, 9 step_waiting, 10 step_released, 11 step_completed, 12 step_failed, 13 step_skipped, 14 step_cancelled, 15 step_resolved, 16 step_reset, 17 run_ending, 30 run_grown, 40 step_assigned, 41 step_answered.';

@@ -19,11 +19,19 @@ BEGIN
     data := jsonb_strip_nulls(jsonb_build_object(
         'state', state, 'run_state', millrace_internal.run_state_name(r.state), 'unmet_needs', unmet, 'queue', queue, 'handler', d.handler,
         'agents', served, 'attempts', coalesce(s.attempts, 0), 'agent_id', CASE WHEN state = 'running' THEN s.agent_id END,
-        'due_at', CASE WHEN state = 'waiting' THEN s.ready_at END, 'error', s.error));
+        'due_at', CASE WHEN s.state = 1 THEN s.ready_at END, 'error', s.error))
+        || coalesce((SELECT millrace_internal.wait_told(w) FROM millrace_internal.wait w
+                     WHERE w.run_id = s.run_id AND w.step_no = s.step_no AND w.shard = s.shard AND w.token = s.token AND s.state = 5), '{}');
     reason := CASE
         WHEN state = 'pending' THEN format('Step "%s" waits for %s of its needs: %s.%s', d.key, coalesce(s.needs_left, d.needs_count),
             coalesce((SELECT string_agg(format('%s (%s)', k, v), ', ' ORDER BY k) FROM (SELECT * FROM jsonb_each_text(unmet) e (k, v) LIMIT 20) e), 'none'),
             CASE WHEN r.state = 2 THEN ' Its run is paused, too.' ELSE '' END)
+        WHEN s.state = 5 THEN format('Step "%s" waits since %s for %s%s.', d.key, s.started_at,
+            CASE WHEN data #> '{for,signal}' IS NOT NULL THEN format('the signal "%s"', data #>> '{for,signal}')
+                 WHEN data #> '{for,run}' IS NOT NULL THEN format('the end of run %s', data #>> '{for,run}')
+                 WHEN data #> '{for,until}' IS NOT NULL THEN 'a time'
+                 ELSE format('a person: %s', coalesce(data #>> '{for,person,assignee}', (SELECT string_agg(c, ', ') FROM jsonb_array_elements_text(data #> '{for,person,candidates}') c), 'anybody')) END,
+            ', at the latest until ' || (data ->> 'due_at')::timestamptz)
         WHEN state = 'waiting' AND coalesce(s.attempts, 0) > 0 THEN format('Step "%s" failed its attempt %s (%s) and is tried again at %s.', d.key, s.attempts, coalesce(s.error, 'no reason given'), s.ready_at)
         WHEN state = 'waiting' THEN format('Step "%s" waits for its time: %s.', d.key, s.ready_at)
         WHEN state = 'ready' AND r.state = 2 THEN format('Step "%s" is ready, but its run is paused: call millrace.resume(%s).', d.key, r.run_id)

@@ -24,6 +24,7 @@ CREATE TABLE millrace_internal.run (
     trace          text,
     phase          smallint CONSTRAINT run_phase_check CHECK (phase IN (1, 2)),
     ends_as        smallint,
+    awaited        boolean,
     CONSTRAINT run_state_finished_at_check CHECK ((state >= 10) = (finished_at IS NOT NULL))
 ) PARTITION BY RANGE (run_id);
 
@@ -32,6 +33,7 @@ COMMENT ON COLUMN millrace_internal.run.state IS '1 running, 2 paused, 10 comple
 COMMENT ON COLUMN millrace_internal.run.closing_left IS 'Closing steps of its phase that are not terminal; at zero the next phase begins, or the run ends.';
 COMMENT ON COLUMN millrace_internal.run.phase IS 'Null while the main steps run; 1 compensations, 2 the steps of finally.';
 COMMENT ON COLUMN millrace_internal.run.ends_as IS 'The state in which the run ends, known since its main steps have ended; null where no later phase follows.';
+COMMENT ON COLUMN millrace_internal.run.awaited IS 'Somebody waits for its end, which then rings (logic/held.sql); null: nobody.';
 COMMENT ON COLUMN millrace_internal.run.started_at IS 'Set only where the steps no longer tell: when a step that had started is started anew.';
 
 -- Which runs are alive: those of long_run below the horizon, and all without an end above it (logic/runs_alive.sql).

@@ -138,6 +138,8 @@ public enum EventKind: String, Sendable, Hashable, CaseIterable {
     case stepResolved = "step_resolved"
     case stepReset = "step_reset"
     case runGrown = "run_grown"
+    case stepAssigned = "step_assigned"
+    case stepAnswered = "step_answered"
 }
 
 /// Which events somebody wants; an empty set means all.
