@@ -37,6 +37,8 @@ extension AgentConfiguration {
         pool.acquireTimeout = try agent.duration("pool.acquireTimeout", default: pool.acquireTimeout)
         pool.idleTimeout = try agent.duration("pool.idleTimeout", default: pool.idleTimeout)
         pool.lifetime = try agent.duration("pool.lifetime", default: pool.lifetime)
+        secrets.directory = agent.string(forKey: "secrets.directory")
+        secrets.command = agent.stringArray(forKey: "secrets.command")
         try check()
     }
 }

@@ -20,6 +20,7 @@ public struct AgentConfiguration: Sendable {
     public var reconnect = BackOff()
     /// The connections for claims, reports, heartbeats and `sql` steps.
     public var pool = Pool.Configuration()
+    public var secrets = Secrets()
 
     public init() {}
 
@@ -58,6 +59,16 @@ public struct AgentConfiguration: Sendable {
         public var lookInterval = Duration.seconds(5)
         /// The bound on the inputs and settings of one call.
         public var maxBytes = 8 << 20
+
+        public init() {}
+    }
+
+    /// Where secrets (`secret://NAME` in a definition) come from, beside the environment (`MILLRACE_SECRET_NAME`).
+    public struct Secrets: Sendable {
+        /// A directory with a file for each, as orchestrators mount them.
+        public var directory: String?
+        /// A program and its arguments, to which the name is added; it prints the secret.
+        public var command: [String]?
 
         public init() {}
     }

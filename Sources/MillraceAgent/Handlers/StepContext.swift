@@ -12,6 +12,8 @@ public struct StepContext: Sendable {
 
     package let work: Work
     package let database: Database?
+    /// What has been rendered and looked up for this step; nil where nothing was left to do.
+    var late: LateValues?
     private let baseLogger: Logger
 
     package init(work: Work, database: Database? = nil, logger: Logger) {
@@ -35,9 +37,9 @@ public struct StepContext: Sendable {
     public var trace: String? { work.trace }
 
     /// The step's input as JSON text in UTF-8.
-    public var rawInput: [UInt8]? { work.input }
-    /// The definition's `with` as JSON text in UTF-8.
-    public var rawSettings: [UInt8]? { work.settings }
+    public var rawInput: [UInt8]? { late.map(\.input) ?? work.input }
+    /// The definition's `with` as JSON text in UTF-8, its paths, templates and secrets replaced by what they stand for.
+    public var rawSettings: [UInt8]? { late.map(\.settings) ?? work.settings }
 
     /// A logger that names the step.
     public var logger: Logger {

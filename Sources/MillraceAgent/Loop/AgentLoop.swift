@@ -41,6 +41,7 @@ final class AgentLoop: Service, Sendable {
     let listener: Listener
     let logger: Logger
     let metrics = AgentMetrics()
+    let renderer = TemplateRenderer()
     let core: Mutex<Core>
     let alarm = Alarm()
     let beats = Alarm()
@@ -186,7 +187,7 @@ final class AgentLoop: Service, Sendable {
         for step in steps {
             guard let handler = handlers[step.handler] else { continue }
             let context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
-            if let handler = handler as? any WaitingHandler {
+            if let handler = handler as? any WaitingHandler, !LateValues.mayConcern(step) {
                 wait(context, handler, in: &core, at: now)
                 continue
             }
@@ -214,7 +215,7 @@ final class AgentLoop: Service, Sendable {
         let begin = ContinuousClock.now
         let result: StepResult
         do {
-            result = try await handler.run(step).result
+            result = try await perform(step, with: handler)
         } catch {
             result = StepResult(error)
         }
@@ -226,6 +227,20 @@ final class AgentLoop: Service, Sendable {
         core.withLock { _ = $0.tasks.removeValue(forKey: step.work.handOut) }
         // Not on this task: it may have been cancelled, and no call could be made on it.
         pursue { $0.finished(step.work.handOut, result, elapsed: elapsed, at: $1) }
+    }
+
+    /// With what the database has left open, and without secrets in what comes of it.
+    private func perform(_ step: StepContext, with handler: any Handler) async throws -> StepResult {
+        guard LateValues.mayConcern(step.work),
+            let late = try await LateValues(step.work, renderer: renderer, secrets: .init(sources: configuration.secrets))
+        else { return try await handler.run(step).result }
+        var step = step
+        step.late = late
+        do {
+            return try await handler.run(step).result.redacted(by: late.redaction)
+        } catch {
+            return StepResult(error).redacted(by: late.redaction)
+        }
     }
 
     func cancel(_ tasks: [Task<Void, Never>]) {
