@@ -15,7 +15,8 @@ STATE_FILES = \
   state/agent.sql \
   state/event.sql \
   state/subscription.sql \
-  state/duration.sql
+  state/duration.sql \
+  state/output.sql
 
 LOGIC_FILES = \
   logic/error.sql \
@@ -28,6 +29,7 @@ LOGIC_FILES = \
   logic/shape.sql \
   logic/template.sql \
   logic/fill.sql \
+  logic/output.sql \
   logic/graph.sql \
   logic/rank.sql \
   logic/dispatcher.sql \
@@ -46,6 +48,7 @@ LOGIC_FILES = \
   logic/submit.sql \
   logic/agent.sql \
   logic/input.sql \
+  logic/cache.sql \
   logic/work.sql \
   logic/start.sql \
   logic/claim.sql \

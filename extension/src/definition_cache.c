@@ -88,8 +88,8 @@ copy_varlena(Datum value)
 static void
 keep(int32 version_id, HeapTuple row, TupleDesc columns)
 {
-	Datum		values[21];
-	bool		nulls[21];
+	Datum		values[22];
+	bool		nulls[22];
 	int32		key[2] = {version_id};
 	StepDefinition *definition;
 	bool		known;
@@ -127,6 +127,7 @@ keep(int32 version_id, HeapTuple row, TupleDesc columns)
 	definition->looked_at = DatumGetBool(values[18]);
 	definition->fills = DatumGetBool(values[19]);
 	definition->phased = DatumGetBool(values[20]);
+	definition->wants_output = DatumGetBool(values[21]);
 	definition->settings = (Datum) 0;
 	definition->settings_bytes = 0;
 	if (!nulls[15])
@@ -155,7 +156,9 @@ load_block(int32 version_id, int32 def_no)
 			"d.takes_input, d.timeout, d.delay, d.key, d.workflow, d.handler, d.dependents, d.settings, d.needs, d.input IS NOT NULL OR d.finally, "
 			"d.entered OR coalesce(d.traits OPERATOR(pg_catalog.?) 'when', false), "
 			"d.fills, "
-			"(SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = $1) "
+			"(SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = $1), "
+			"d.traits OPERATOR(pg_catalog.?) 'output_shape' IS TRUE "
+			"AND millrace_internal.shape_problem(d.traits OPERATOR(pg_catalog.->) 'output_shape', NULL) IS NOT NULL "
 			"FROM millrace_internal.step_definition d "
 			"WHERE d.version_id = $1 AND d.def_no BETWEEN $2 AND $2 + 63", lengthof(types), types);
 

@@ -27,6 +27,7 @@ typedef struct StepDefinition
 	bool		phased;			/* the end of its run's main steps may not be the run's */
 	bool		looked_at;		/* it has a condition, or the engine enters it: for SQL to decide */
 	bool		fills;			/* the settings have values of the run */
+	bool		wants_output;	/* none does not have the declared shape */
 	bool		has_timeout;
 	bool		has_delay;
 	float8		timeout;

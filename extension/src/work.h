@@ -38,6 +38,7 @@ typedef struct Call
 	int16		shard;
 	bool		frozen;			/* a test has stopped the clock */
 	TimestampTz frozen_at;
+	bool		silent;			/* what it reports has no outputs */
 	bool		looking;
 	EState	   *estate;
 	Table		step;

@@ -90,11 +90,12 @@ note(Outcome *outcome, const Completion *completion, int64 receipt_no, const Ste
 		outcome->ended[outcome->ended_count++] = (Ended) {.run_id = completion->run_id, .closing = 1};
 }
 
-/* A step that is still running, with this token, at this agent, has completed. Anything else is stale. */
+/* A step that is still running, with this token, at this agent, has completed. Anything else is stale, or lacks its output. */
 static void
 complete_step(Call *call, const Completion *completion, int32 agent_id, Outcome *outcome)
 {
 	Leaf	   *leaf = millrace_table_leaf(&call->step, completion->run_id);
+	const StepDefinition *definition;
 	RowOutcome	written;
 	TimestampTz at;
 
@@ -106,6 +107,9 @@ complete_step(Call *call, const Completion *completion, int32 agent_id, Outcome 
 
 		if ((state != STEP_RUNNING && state != STEP_AWAITING) || found_int32(leaf, STEP_TOKEN) != completion->token
 			|| found_int32(leaf, STEP_AGENT_ID) != agent_id)
+			return;
+		definition = millrace_definition(found_int32(leaf, STEP_VERSION_ID), found_int32(leaf, STEP_DEF_NO));
+		if (call->silent && definition->wants_output)
 			return;
 		at = millrace_call_now(call);
 		millrace_leaf_copy(leaf);
@@ -123,8 +127,7 @@ complete_step(Call *call, const Completion *completion, int32 agent_id, Outcome 
 
 	millrace_call_tell(call, EVENT_STEP_COMPLETED, completion->run_id, completion->step_no, agent_id,
 					   found_int32(leaf, STEP_ATTEMPTS), at);
-	note(outcome, completion, found_int64(leaf, STEP_RECEIPT_NO),
-		 millrace_definition(found_int32(leaf, STEP_VERSION_ID), found_int32(leaf, STEP_DEF_NO)));
+	note(outcome, completion, found_int64(leaf, STEP_RECEIPT_NO), definition);
 }
 
 static int32 *

@@ -340,6 +340,7 @@ complete(FunctionCallInfo fcinfo, int16 shard, AgentCall *agent, Outcome *outcom
 	Completion *completions = millrace_completions_read(fcinfo, REPORT_RUN_IDS, REPORT_ELAPSED, shard, &count);
 
 	begin_call(&call, shard, agent);
+	call.silent = true;
 	millrace_complete(&call, completions, count, &receiver, outcome);
 	push_ready(outcome->ready, outcome->ready_count);
 	millrace_call_end(&call);

@@ -37,7 +37,7 @@ BEGIN
     JOIN millrace_internal.cache c ON c.key = millrace_internal.cache_key(in_shard, u.run_id, r.tenant_id, d) AND c.shard = in_shard AND c.expires_at > now_at
     WHERE (u.run_id & 255) = in_shard;
     IF runs IS NOT NULL THEN
-        PERFORM millrace_internal.outputs_rule(in_shard, runs, steps);
+        PERFORM millrace_internal.outputs_rule(in_shard, runs, steps, ARRAY(SELECT generate_series(1, cardinality(runs))));
         PERFORM millrace_internal.engine_end(in_shard, runs, steps, array_fill(10::smallint, ARRAY[cardinality(runs)]), outputs, array_fill(NULL::text, ARRAY[cardinality(runs)]));
     END IF;
 END $$;

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
         WHEN 'person' THEN ARRAY['assignee', 'candidates', 'title', 'answer']
@@ -123,6 +123,7 @@ BEGIN
         FROM (SELECT leaf, millrace_internal.path_problem(leaf) AS problem FROM millrace_internal.input_paths(millrace_internal.fill_sources(step -> 'input')) leaf) l
         WHERE l.problem IS NOT NULL;
     END IF;
+    RETURN QUERY SELECT o.path, o.code, o.message, o.hint FROM millrace_internal.output_problems(step, at_path) o;
     RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fill_problems(step, at_path, coalesce(step ->> 'handler', defaults ->> 'handler')) f;
 END $body$;
 COMMENT ON FUNCTION millrace_internal.step_problems(jsonb, text, jsonb) IS 'Mistakes within one step.';

@@ -7,12 +7,40 @@
 -- Tables changed: step, event, output, timer, ready (plain tier), and what the kinds write.
 CREATE OR REPLACE FUNCTION millrace_internal.enter(in_shard smallint, run_ids bigint[], step_nos integer[], OUT runs bigint[], OUT defs integer[], OUT states smallint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    cached record;
 BEGIN
-    IF run_ids IS NOT NULL THEN
-        PERFORM millrace_internal.waits_enter(in_shard, run_ids, step_nos);
+    IF run_ids IS NULL THEN
+        RETURN;
     END IF;
+    cached := millrace_internal.cache_enter(in_shard, run_ids, step_nos);
+    runs := cached.runs; defs := cached.defs;
+    states := array_fill(10::smallint, ARRAY[coalesce(cardinality(cached.runs), 0)]);
+    PERFORM millrace_internal.waits_enter(in_shard, run_ids, step_nos);
+    PERFORM millrace_internal.enter_agents(in_shard, run_ids, step_nos);
 END $$;
 COMMENT ON FUNCTION millrace_internal.enter(smallint, bigint[], integer[]) IS 'Carries out steps that the engine looks at when they would become ready.';
+
+-- Those of the steps that are for an agent after all: they are ready still.
+-- Tables changed: ready (plain tier).
+CREATE OR REPLACE FUNCTION millrace_internal.enter_agents(in_shard smallint, run_ids bigint[], step_nos integer[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    r record;
+BEGIN
+    SELECT array_agg(s.run_id) AS runs, array_agg(s.step_no) AS steps, array_agg(d.queue_id) AS queues, array_agg(d.handler_id) AS handlers,
+           array_agg(millrace_internal.effective_priority(n.priority, d.priority)) AS priorities, array_agg(n.tenant_id) AS tenants,
+           array_agg(millrace_internal.rank_of(d.version_id, d.def_no, d.rank)) AS ranks
+    INTO r
+    FROM unnest(run_ids, step_nos) u (run_id, step_no)
+    JOIN millrace_internal.run n ON n.run_id = u.run_id AND n.shard = in_shard
+    JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
+    JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
+    WHERE (u.run_id & 255) = in_shard;
+    PERFORM millrace_internal.sink_push(in_shard, r.runs, r.steps, r.queues, r.handlers, r.priorities, r.tenants, r.ranks);
+END $$;
+COMMENT ON FUNCTION millrace_internal.enter_agents(smallint, bigint[], integer[]) IS 'What the engine leaves to agents goes to the sink.';
 
 -- Arguments: steps that are ready; in_state 4 or 5; what the event of each tells
 -- Returns:   their tokens, in the order of the arguments

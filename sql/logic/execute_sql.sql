@@ -23,6 +23,7 @@ DECLARE
     given    record;
     result   jsonb;
     began    timestamptz;
+    refusal  text;
     done     integer[];
 BEGIN
     PERFORM millrace_internal.require_read_committed();
@@ -45,6 +46,10 @@ BEGIN
     END IF;
     began := clock_timestamp();
     result := millrace_internal.execute_as(v.defined_by, d.settings ->> 'statement', given.input, v.search_path, d.timeout);
+    refusal := (millrace_internal.shape_refusals(in_shard, ARRAY[execute_sql.run_id], ARRAY[execute_sql.step_no], '{1}', ARRAY[result]))[1];
+    IF refusal IS NOT NULL THEN
+        PERFORM millrace_internal.fail('MR045', substr(refusal, 7), format('This is the result of step "%s".', d.key));
+    END IF;
     done := (millrace_internal.decide(in_shard, execute_sql.agent_id, ARRAY[execute_sql.run_id], ARRAY[execute_sql.step_no], ARRAY[execute_sql.token], ARRAY[1::smallint],
                                       ARRAY[result], NULL, ARRAY[extract(epoch FROM clock_timestamp() - began)::double precision])).applied;
     IF done IS NULL THEN
@@ -55,4 +60,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace.execute_sql(integer, bigint, integer, integer) IS
 'Runs a sql step with the rights of the role that defined the workflow and completes it, in this transaction. The output is the statement''s result: null for no row,
-the value of a single column, an object for a row, an array for several. Errors: MR041 stale token, MR044 no input, MR023 not a sql step, those of the statement. Tables changed and locks: as decide.';
+the value of a single column, an object for a row, an array for several. Errors: MR041 stale token, MR044 no input, MR045 a result of another shape, MR023 not a sql step, those of the statement. Tables changed and locks: as decide.';

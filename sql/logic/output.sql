@@ -70,12 +70,12 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.silent_refusals(integer, bigint[], integer[], integer[]) IS 'Why completions without outputs were not applied.';
 
 -- Before outputs are stored: whose are never kept, and until when others are.
+-- Arguments: places  of those that have an output
 -- Returns: places of those that are not to be stored. Tables changed: output_expiry.
-CREATE OR REPLACE FUNCTION millrace_internal.outputs_rule(in_shard smallint, run_ids bigint[], step_nos integer[])
+CREATE OR REPLACE FUNCTION millrace_internal.outputs_rule(in_shard smallint, run_ids bigint[], step_nos integer[], places integer[])
 RETURNS integer[] LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    unkept integer[];
     lives  record;
     now_at timestamptz;
 BEGIN
@@ -90,7 +90,7 @@ BEGIN
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no AND d.traits ? 'output'
     CROSS JOIN LATERAL (SELECT millrace_internal.seconds(d.traits -> 'output' -> 'ttl')) t (seconds)
-    WHERE (u.run_id & 255) = in_shard;
+    WHERE (u.run_id & 255) = in_shard AND u.ord = ANY (places);
     IF lives.runs IS NOT NULL THEN
         now_at := millrace_internal.clock();
         INSERT INTO millrace_internal.output_expiry (shard, due_at, run_id, step_no, seconds)
@@ -101,7 +101,7 @@ BEGIN
     END IF;
     RETURN lives.unkept;
 END $$;
-COMMENT ON FUNCTION millrace_internal.outputs_rule(smallint, bigint[], integer[]) IS 'Which outputs are not kept; notes when others go.';
+COMMENT ON FUNCTION millrace_internal.outputs_rule(smallint, bigint[], integer[], integer[]) IS 'Which outputs are not kept; notes when others go.';
 
 -- Outputs whose time is over. As long as its run goes on, or may, a step may still be asked for its output: then it stays that long again.
 -- Tables changed: output_expiry, output. Locks: SKIP LOCKED.

@@ -74,6 +74,7 @@ BEGIN
         PERFORM millrace_internal.runs_recount(in_shard, moot_runs);
     END IF;
     PERFORM millrace_internal.receipts_settle(in_shard, in_agent_id, own.settled_receipts, own.settled_n);
+    PERFORM millrace_internal.cache_store(in_shard, run_ids, step_nos, codes, outputs, own.applied);
 END $$;
 COMMENT ON FUNCTION millrace_internal.decide(smallint, integer, bigint[], integer[], integer[], smallint[], jsonb[], text[], double precision[], bigint, integer[], integer[], integer[], integer, text[]) IS
 'Outcomes of running steps, with everything that follows from them.';
@@ -81,12 +82,17 @@ COMMENT ON FUNCTION millrace_internal.decide(smallint, integer, bigint[], intege
 -- Before the dependents are decided: their conditions may look at outputs. Arguments: as decide; in_applied by place.
 CREATE OR REPLACE FUNCTION millrace_internal.outputs_keep(in_shard smallint, run_ids bigint[], step_nos integer[], codes smallint[], outputs jsonb[], in_applied integer[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    stored integer[];
+    unkept integer[];
 BEGIN
     IF outputs IS NOT NULL AND in_applied IS NOT NULL THEN
+        stored := ARRAY(SELECT p FROM unnest(in_applied) p WHERE outputs[p] IS NOT NULL AND codes[p] = 1);
+        unkept := millrace_internal.outputs_rule(in_shard, run_ids, step_nos, stored);
         INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
         SELECT in_shard, u.run_id, u.step_no, u.output
         FROM unnest(run_ids, step_nos, codes, outputs) WITH ORDINALITY u (run_id, step_no, code, output, ord)
-        WHERE u.output IS NOT NULL AND u.code = 1 AND u.ord = ANY (in_applied);
+        WHERE u.ord = ANY (stored) AND (unkept IS NULL OR u.ord <> ALL (unkept));
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.outputs_keep(smallint, bigint[], integer[], smallint[], jsonb[], integer[]) IS 'Stores the outputs of completed steps. Tables changed: output.';
@@ -379,7 +385,11 @@ BEGIN
             END IF;
             IF n > 0 THEN
                 checked := millrace_internal.report_codes(report.outcomes, report.outputs, report.classes);
-                problems := checked.problems;
+                problems := millrace_internal.shape_refusals(0::smallint, report.run_ids, report.step_nos, checked.codes, checked.parsed);
+                IF problems IS NOT NULL THEN
+                    checked.codes := ARRAY(SELECT CASE WHEN p.problem IS NULL THEN p.code ELSE 0 END::smallint FROM unnest(checked.codes, problems) WITH ORDINALITY p (code, problem, ord) ORDER BY p.ord);
+                END IF;
+                problems := coalesce((SELECT array_agg(coalesce(p.earlier, p.problem) ORDER BY p.ord) FROM unnest(checked.problems, problems) WITH ORDINALITY p (earlier, problem, ord)), '{}');
                 rest := millrace_internal.decide(0::smallint, agent.agent_id, report.run_ids, report.step_nos, report.tokens, checked.codes,
                                                  checked.parsed, report.errors, report.elapsed,
                                                  did.receipt_no, agent.queues, free.handler_ids, free.rooms, report.max_steps, report.classes);
@@ -410,6 +420,7 @@ BEGIN
         RETURN QUERY SELECT * FROM millrace_internal.work_report_rows(report.run_ids, report.step_nos, report.tokens,
             NULL, NULL, NULL, NULL, NULL, NULL, NULL);
     ELSIF n > 0 THEN
+        problems := coalesce(problems, millrace_internal.silent_refusals(report.agent_id, report.run_ids, report.step_nos, report.tokens));
         RETURN QUERY
         SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
                NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text

@@ -10,6 +10,8 @@ BEGIN
     PERFORM millrace_internal.require_read_committed();
     IF octet_length(output::text) > pg_size_bytes(millrace_internal.setting('millrace.max_output_bytes')) THEN
         PERFORM millrace_internal.fail('MR042', 'the output is larger than millrace.max_output_bytes');
+    ELSIF def.traits ? 'output_shape' AND millrace_internal.shape_problem(def.traits -> 'output_shape', output) IS NOT NULL THEN
+        PERFORM millrace_internal.fail('MR045', 'output: ' || millrace_internal.shape_problem(def.traits -> 'output_shape', output), format('Step "%s" declares a shape.', def.key));
     ELSIF octet_length(reason) > 10000 OR octet_length(resolved_by) > 500 THEN
         PERFORM millrace_internal.fail('MR002', 'the reason is longer than 10,000 bytes, or the name than 500');
     END IF;
@@ -38,7 +40,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace.resolve(bigint, text, jsonb, text, text) IS
 'A failed step counts as completed with this output; what was skipped because of it is pending again, and ready where nothing else is missing.
-Errors: MR013, MR014, MR035 not failed or its run was cancelled, MR042 output too large. Locks: the run''s step rows, ascending, then the run. Tables changed: step, output, run, event, ready (plain tier).';
+Errors: MR013, MR014, MR035 not failed or its run was cancelled, MR042 output too large, MR045 of another shape than declared. Locks: the run''s step rows, ascending, then the run. Tables changed: step, output, run, event, ready (plain tier).';
 
 -- The rows are locked already, the run's too: skips that follow end closing steps as everywhere.
 CREATE OR REPLACE FUNCTION millrace_internal.settle_resolved(in_shard smallint, in_run_id bigint, dependents integer[])

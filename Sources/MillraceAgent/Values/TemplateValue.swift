@@ -4,7 +4,7 @@ import Mustache
 
 /// How numbers and dates of a template are written.
 struct TemplateStyle: Sendable, Hashable {
-    var locale = "en_US_POSIX"
+    var locale = "en_US"
     var timezone = "UTC"
 }
 
