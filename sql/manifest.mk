@@ -16,7 +16,8 @@ STATE_FILES = \
   state/event.sql \
   state/subscription.sql \
   state/duration.sql \
-  state/output.sql
+  state/output.sql \
+  state/step_note.sql
 
 LOGIC_FILES = \
   logic/error.sql \
@@ -62,6 +63,7 @@ LOGIC_FILES = \
   logic/report.sql \
   logic/give_back.sql \
   logic/execute_sql.sql \
+  logic/step_note.sql \
   logic/heartbeat.sql \
   logic/cancel.sql \
   logic/pause.sql \

@@ -72,13 +72,19 @@ struct RunWatcher: Sendable {
         ]
         for step in running {
             let since = step.startedAt.map { Spell.seconds(Date().timeIntervalSince($0)) } ?? ""
-            let text = "  \(step.key.prefix(width - 24))  \(since)"
+            let text = "  \(step.key.prefix(width - 24))  \(since)\(how(step))"
             lines.append(terminal.style(text, .cyan))
         }
         if progress.running > running.count {
             lines.append(terminal.style("  and \(Spell.count(progress.running - running.count)) more", .dim))
         }
         return lines
+    }
+
+    /// What the step says of itself.
+    private func how(_ step: StepSummary) -> String {
+        let percent = step.progress.map { String(format: "  %d %%", Int($0 * 100)) } ?? ""
+        return percent + (step.progressMessage.map { "  \($0.prefix(60))" } ?? "")
     }
 
     private func counts(_ progress: RunProgress) -> String {

@@ -43,6 +43,8 @@ TO millrace_client;
 GRANT EXECUTE ON FUNCTION
     millrace.register_agent(text[], text[], integer, text, interval, boolean), millrace.claim(integer, integer, jsonb, integer),
     millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer, text[]),
+    millrace.report_progress(integer, bigint[], integer[], integer[], double precision[], text[]), millrace.append_logs(integer, bigint[], integer[], integer[], integer[], text[], text[], timestamptz[]),
+    millrace.save_checkpoint(integer, bigint, integer, integer, jsonb), millrace.checkpoint(integer, bigint, integer, integer),
     millrace.execute_sql(integer, bigint, integer, integer), millrace.heartbeat(integer, bigint[], integer[]),
     millrace.release(integer, bigint[], integer[], integer[]), millrace.release_others(integer, bigint[], integer[], integer[]), millrace.deregister_agent(integer)
 TO millrace_agent;

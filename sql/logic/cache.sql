@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION millrace_internal.cache_key(in_shard smallint, in_run_id bigint, in_tenant_id integer, def millrace_internal.step_definition)
 RETURNS bytea LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    context  jsonb := millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs);
+    context  jsonb := millrace_internal.context_of(in_shard, in_run_id, def);
     settings jsonb := CASE WHEN def.fills THEN (millrace_internal.settings_from(def, context)).settings ELSE def.settings END;
 BEGIN
     RETURN sha256(convert_to(jsonb_build_array(in_tenant_id, def.handler, settings, millrace_internal.input_fill(def.traits -> 'cache' -> 'key', context),

@@ -32,6 +32,8 @@ BEGIN
             PERFORM millrace_internal.partition_create('run_input', next_id, next_id + width, 'fillfactor = 100', 'run_id, shard');
             PERFORM millrace_internal.partition_create('step', next_id, next_id + width, 'fillfactor = 45', 'run_id, step_no, shard');
             PERFORM millrace_internal.partition_create('output', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, shard');
+            PERFORM millrace_internal.partition_create('step_note', next_id, next_id + width, 'fillfactor = 45', 'run_id, step_no, shard');
+            PERFORM millrace_internal.partition_create('step_log', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, token, line_no, shard');
         ELSE
             PERFORM millrace_internal.partition_create('event', next_id, next_id + width, 'fillfactor = 100', NULL);
             EXECUTE format('CREATE INDEX ON millrace_internal.%I (run_id)', 'event_' || next_id);
@@ -43,7 +45,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION millrace_internal.partitions_extend(text, bigint, bigint) IS
-'Makes the partitions of run (and run_input, step, output) or event up to an id. Tables changed: partition. Locks: an advisory one per parent, only where something is missing.';
+'Makes the partitions of run (and run_input, step, output, step_note, step_log) or event up to an id. Tables changed: partition. Locks: an advisory one per parent, only where something is missing.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.partitions_ensure()
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -9,7 +9,7 @@ $$;
 COMMENT ON FUNCTION millrace_internal.is_filter(text) IS 'Whether templates have a filter of that name.';
 
 -- Returns: names    what the text reads, as an array of paths, the shorter ones standing for the longer; null: nothing
---          strangers  a name outside of sections that is none of run, needs, element, index
+--          strangers  a name outside of sections that is none of run, needs, ended, element, index
 --          problem  why it cannot be rendered; null: it can
 CREATE OR REPLACE FUNCTION millrace_internal.template_scan(template text, OUT names jsonb, OUT strangers text[], OUT problem text)
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -73,7 +73,7 @@ BEGIN
                 RETURN;
             END IF;
         END LOOP;
-        IF name ~ '^(run|needs)(\.|$)' OR name IN ('element', 'index') OR name LIKE 'element.%' THEN
+        IF name ~ '^(run|needs|ended)(\.|$)' OR name IN ('element', 'index') OR name LIKE 'element.%' THEN
             found := found || name;
         ELSIF sections = '{}' AND name <> '' THEN
             strangers := strangers || name;
@@ -134,7 +134,7 @@ BEGIN
     scanned := millrace_internal.template_scan(template ->> '$template');
     RETURN QUERY SELECT at_path, 'MR113', format('%s: %s', at_path, scanned.problem), NULL::text WHERE scanned.problem IS NOT NULL;
     RETURN QUERY
-    SELECT at_path, 'MR113', format('%s: {{%s}} names nothing that a step knows', at_path, s), 'Names begin with run, needs, element or index, or stand in "data".'
+    SELECT at_path, 'MR113', format('%s: {{%s}} names nothing that a step knows', at_path, s), 'Names begin with run, needs, ended, element or index, or stand in "data".'
     FROM (SELECT DISTINCT s FROM unnest(scanned.strangers) s WHERE split_part(s, '.', 1) <> '' AND NOT coalesce(template -> 'data' ? split_part(s, '.', 1), false) ORDER BY s) u (s)
     WHERE scanned.problem IS NULL;
     RETURN QUERY

@@ -304,3 +304,46 @@ CREATE INDEX step_definition_output_idx ON millrace_internal.step_definition (ve
 
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.output_expiry', '');
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.cache', '');
+
+-- What running steps say of themselves.
+CREATE TABLE millrace_internal.step_note (
+    run_id        bigint   NOT NULL,
+    step_no       integer  NOT NULL,
+    shard         smallint NOT NULL,
+    fraction      real     CONSTRAINT step_note_fraction_check CHECK (fraction BETWEEN 0 AND 1),
+    message       text,
+    progressed_at timestamptz,
+    saved_at      timestamptz,
+    checkpoint    jsonb
+) PARTITION BY RANGE (run_id);
+COMMENT ON TABLE millrace_internal.step_note IS
+'Of steps that report progress or save checkpoints, the last of each. Dead rows: one a report of progress, HOT, pruned when its page is next visited.';
+COMMENT ON COLUMN millrace_internal.step_note.checkpoint IS 'What the next attempt goes on from.';
+
+CREATE TABLE millrace_internal.step_log (
+    run_id  bigint      NOT NULL,
+    step_no integer     NOT NULL,
+    shard   smallint    NOT NULL,
+    token   integer     NOT NULL,
+    line_no integer     NOT NULL,
+    stream  smallint    NOT NULL CONSTRAINT step_log_stream_check CHECK (stream IN (0, 1, 2)),
+    at      timestamptz NOT NULL,
+    line    text        NOT NULL
+) PARTITION BY RANGE (run_id);
+COMMENT ON TABLE millrace_internal.step_log IS 'What steps have written, line by line, by hand-out. Appended, never updated.';
+COMMENT ON COLUMN millrace_internal.step_log.stream IS '0 log, 1 stdout, 2 stderr';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.step_note', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.step_log', '');
+DO $$
+DECLARE
+    made record;
+BEGIN
+    FOR made IN SELECT from_id, to_id FROM millrace_internal.partition WHERE parent = 'run' ORDER BY from_id LOOP
+        PERFORM millrace_internal.partition_create('step_note', made.from_id, made.to_id, 'fillfactor = 45', 'run_id, step_no, shard');
+        PERFORM millrace_internal.partition_create('step_log', made.from_id, made.to_id, 'fillfactor = 100', 'run_id, step_no, token, line_no, shard');
+        -- partitions are not the extension's own, so that pg_dump keeps their rows
+        EXECUTE pg_catalog.format('ALTER EXTENSION millrace DROP TABLE millrace_internal.%I', 'step_note_' || made.from_id);
+        EXECUTE pg_catalog.format('ALTER EXTENSION millrace DROP TABLE millrace_internal.%I', 'step_log_' || made.from_id);
+    END LOOP;
+END $$;

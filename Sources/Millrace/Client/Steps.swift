@@ -14,6 +14,9 @@ public struct StepSummary: Sendable, Hashable, Encodable {
     /// What the handler took, in seconds.
     public var elapsed: Double?
     public var error: String?
+    /// How far it says it is, 0 to 1, and in words.
+    public var progress: Double?
+    public var progressMessage: String?
 }
 
 /// Why a step is where it is.
@@ -63,13 +66,18 @@ extension Client {
         -> [StepSummary]
     {
         let sql = """
-            select \(Self.columns) from millrace.steps
+            select \(Self.columns), progress::float8, progress_message from millrace.steps
             where run_id = $1 and ($2::text[] is null or state::text = any ($2)) order by step_no limit $3
             """
         let parameters: [Parameter] = [
             .int64(run), states.isEmpty ? .text(nil) : .texts(states), .int32(Int32(limit)),
         ]
-        return try await rows(sql, parameters, Self.summary)
+        return try await rows(sql, parameters) { row throws(PostgresError) in
+            var step = try Self.summary(row)
+            step.progress = try row.decode(10, as: Double?.self)
+            step.progressMessage = try row.optionalString(11)
+            return step
+        }
     }
 
     /// The output of a step; nil where it has none.

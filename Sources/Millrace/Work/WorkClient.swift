@@ -43,7 +43,7 @@ public struct Heartbeat: Sendable, Hashable {
 
 /// The calls of an agent.
 public struct WorkClient: Sendable {
-    private let client: Client
+    let client: Client
 
     public init(pool: Pool) {
         client = Client(pool: pool)
@@ -214,7 +214,7 @@ extension WorkClient {
 
     /// Texts that may be missing. The server refuses a whole call with a NUL character in one of its texts, so each is
     /// replaced: in an output by the escape that gets that output alone rejected.
-    private static func texts(_ texts: [String?], nul: String) -> Parameter {
+    static func texts(_ texts: [String?], nul: String) -> Parameter {
         guard texts.contains(where: { $0 != nil }) else { return .text(nil) }
         return .texts(
             texts.map { text in

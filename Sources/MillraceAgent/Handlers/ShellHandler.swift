@@ -30,7 +30,8 @@ public struct ShellHandler: Handler {
                 arguments,
                 settings: settings,
                 input: step.rawInput ?? Array("null".utf8),
-                limit: limit
+                limit: limit,
+                step: step
             )
         } catch let error as SubprocessError {
             throw Self.failure(error, command: arguments[0], settings: settings)
@@ -58,7 +59,8 @@ public struct ShellHandler: Handler {
         _ arguments: [String],
         settings: ShellSettings,
         input: [UInt8],
-        limit: Int
+        limit: Int,
+        step: StepContext
     ) async throws -> ExecutionResult<Captured, SequenceOutput, SequenceOutput> {
         let teardown = [
             TeardownStep.send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: terminationGrace)
@@ -79,8 +81,12 @@ public struct ShellHandler: Handler {
             // The leader is not reaped before this closure ends, so its number still names this very group.
             let group = execution.processIdentifier.value
             async let writing: Void = Self.write(input, to: execution.standardInputWriter)
-            async let tail = OutputTail(reading: execution.standardError)
-            let (output, isTooLong) = try await ShellOutput.read(execution.standardOutput, limit: limit)
+            async let tail = OutputTail(reading: execution.standardError, log: StepLog(.stderr, of: step))
+            let (output, isTooLong) = try await ShellOutput.read(
+                execution.standardOutput,
+                limit: limit,
+                log: StepLog(.stdout, of: step)
+            )
             if isTooLong || Task.isCancelled {
                 await execution.teardown(using: teardown)
                 // Children that outlived the leader.

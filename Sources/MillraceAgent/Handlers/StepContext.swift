@@ -14,6 +14,8 @@ public struct StepContext: Sendable {
     package let database: Database?
     /// What has been rendered and looked up for this step; nil where nothing was left to do.
     var late: LateValues?
+    /// Where it says how it goes; nil where there is no agent.
+    var journal: StepJournal?
     private let baseLogger: Logger
 
     package init(work: Work, database: Database? = nil, logger: Logger) {

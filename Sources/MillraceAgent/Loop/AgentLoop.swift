@@ -42,6 +42,7 @@ final class AgentLoop: Service, Sendable {
     let logger: Logger
     let metrics = AgentMetrics()
     let renderer = TemplateRenderer()
+    let journal: StepJournal
     let core: Mutex<Core>
     let alarm = Alarm()
     let beats = Alarm()
@@ -58,6 +59,7 @@ final class AgentLoop: Service, Sendable {
         immediateHandlers = handlers.compactMapValues { $0 as? any ImmediateHandler }
         self.pool = pool
         client = WorkClient(pool: pool)
+        journal = StepJournal(client: client, logger: logger)
         self.listener = listener
         self.logger = logger
         let slots = handlers.keys.sorted().map { name in
@@ -186,7 +188,8 @@ final class AgentLoop: Service, Sendable {
         guard let agentID = core.state.agentID else { return }
         for step in steps {
             guard let handler = handlers[step.handler] else { continue }
-            let context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
+            var context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
+            context.journal = journal
             if let handler = handler as? any WaitingHandler, !LateValues.mayConcern(step) {
                 wait(context, handler, in: &core, at: now)
                 continue
@@ -220,6 +223,7 @@ final class AgentLoop: Service, Sendable {
             result = StepResult(error)
         }
         let elapsed = (ContinuousClock.now - begin).inSeconds
+        await journal.close(step.work.handOut)
         logger.debug(
             "step finished",
             metadata: ["run_id": "\(step.runID)", "key": "\(step.key)", "seconds": "\(elapsed)"]

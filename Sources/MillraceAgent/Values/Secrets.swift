@@ -5,6 +5,8 @@ import Subprocess
 struct Secrets: Sendable {
     let sources: AgentConfiguration.Secrets
 
+    private static let errorClass = "secret"
+
     /// The first that knows it: the environment, the directory, the command.
     func value(of name: String) async throws -> String {
         let variable = Self.variable(for: name)
@@ -18,7 +20,7 @@ struct Secrets: Sendable {
         }
         if let command = sources.command { return try await ask(command, for: name) }
         let tried = ["the environment (\(variable))", sources.directory].compactMap { $0 }.joined(separator: ", ")
-        throw HandlerError.fatal("There is no secret \(name) on this agent; looked for in: \(tried).")
+        throw HandlerError.fatal("There is no secret \(name) on this agent; looked for in: \(tried).", errorClass: Self.errorClass)
     }
 
     /// `MILLRACE_SECRET_` and the name in capitals, with `_` for what no variable may have.
@@ -28,7 +30,7 @@ struct Secrets: Sendable {
 
     /// What the command says may be a secret, whatever its exit code: it is told to nobody.
     private func ask(_ command: [String], for name: String) async throws -> String {
-        guard let program = command.first else { throw HandlerError.fatal("The command for secrets is empty.") }
+        guard let program = command.first else { throw HandlerError.fatal("The command for secrets is empty.", errorClass: Self.errorClass) }
         let result: ExecutionResult<Void, StringOutput<UTF8>, DiscardedOutput>
         do {
             result = try await Subprocess.run(
@@ -40,10 +42,16 @@ struct Secrets: Sendable {
             )
         } catch {
             try Task.checkCancellation()
-            throw HandlerError.retriable("The command for secrets, \(program), could not be run for \(name).")
+            throw HandlerError.retriable(
+                "The command for secrets, \(program), could not be run for \(name).",
+                errorClass: Self.errorClass
+            )
         }
         guard result.terminationStatus.isSuccess else {
-            throw HandlerError.fatal("There is no secret \(name) on this agent: \(program) did not find it.")
+            throw HandlerError.fatal(
+                "There is no secret \(name) on this agent: \(program) did not find it.",
+                errorClass: Self.errorClass
+            )
         }
         return Self.withoutLastLineBreak(result.standardOutput)
     }
@@ -63,7 +71,9 @@ struct Redaction: Sendable {
     private let secrets: [String]
 
     init(_ secrets: [String]) {
-        self.secrets = Set(secrets.filter { $0.utf8.count >= Self.minLength })
+        // Logs are written line by line.
+        let parts = secrets + secrets.flatMap { $0.split(separator: "\n").map(String.init) }
+        self.secrets = Set(parts.filter { $0.utf8.count >= Self.minLength })
             .sorted { ($0.utf8.count, $0) > ($1.utf8.count, $1) }
     }
 

@@ -35,6 +35,8 @@ package final class TemplateRenderer: Sendable {
     /// Texts that are kept parsed. Past it all are forgotten: a machine that has more of them parses some again.
     static let cacheBytes = 4 << 20
 
+    private static let errorClass = "template"
+
     private let cache = Mutex(Cache())
 
     package init() { TemplateEscape.register }
@@ -47,7 +49,10 @@ package final class TemplateRenderer: Sendable {
     private func template(_ key: Key) throws(HandlerError) -> MustacheTemplate {
         if let template = cache.withLock({ $0.templates[key] }) { return template }
         guard let escape = TemplateEscape(rawValue: key.escape) else {
-            throw .fatal("This agent does not know the template's way to escape, \"\(key.escape)\". Upgrade it.")
+            throw .fatal(
+                "This agent does not know the template's way to escape, \"\(key.escape)\". Upgrade it.",
+                errorClass: Self.errorClass
+            )
         }
         let template: MustacheTemplate
         do {
@@ -55,9 +60,12 @@ package final class TemplateRenderer: Sendable {
             let text = key.text.replacing(#/{{\s*number\(\)\s*}}/#, with: "{{plusone(index())}}")
             template = try MustacheTemplate(string: "{{% CONTENT_TYPE:\(escape.contentType) }}\n\(text)")
         } catch let error as MustacheTemplate.ParserError {
-            throw .fatal("The template cannot be parsed: \(error.error), at line \(error.context.lineNumber - 1).")
+            throw .fatal(
+                "The template cannot be parsed: \(error.error), at line \(error.context.lineNumber - 1).",
+                errorClass: Self.errorClass
+            )
         } catch {
-            throw .fatal("The template cannot be parsed: \(error).")
+            throw .fatal("The template cannot be parsed: \(error).", errorClass: Self.errorClass)
         }
         cache.withLock { cache in
             if cache.bytes > Self.cacheBytes { cache = Cache() }
