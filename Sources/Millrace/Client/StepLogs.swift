@@ -16,7 +16,7 @@ public struct StoredLogLine: Sendable, Hashable, Encodable {
 }
 
 /// How far a reader of logs has come, by hand-out.
-public struct LogPosition: Sendable {
+public struct StepLogPosition: Sendable {
     struct HandOutNumber: Hashable {
         var stepNo: Int
         var token: Int
@@ -41,7 +41,7 @@ extension Client {
     public func logs(
         of run: Int64,
         key: String? = nil,
-        after position: inout LogPosition,
+        after position: inout StepLogPosition,
         limit: Int = 10_000
     ) async throws(MillraceError) -> [StoredLogLine] {
         let sql = """
@@ -52,10 +52,14 @@ extension Client {
             where l.run_id = $1 and ($2::text is null or l.key = $2) and l.line_no > coalesce(seen.line_no, 0)
             order by l.at, l.step_no, l.token, l.line_no limit $6
             """
-        let seen = Array(position.last)
+        var (steps, tokens, numbers): ([Int32], [Int32], [Int32]) = ([], [], [])
+        for (handOut, number) in position.last {
+            steps.append(Int32(handOut.stepNo))
+            tokens.append(Int32(handOut.token))
+            numbers.append(Int32(number))
+        }
         let parameters: [Parameter] = [
-            .int64(run), .text(key), .int32s(seen.map { Int32($0.key.stepNo) }), .int32s(seen.map { Int32($0.key.token) }),
-            .int32s(seen.map { Int32($0.value) }), .int32(Int32(limit)),
+            .int64(run), .text(key), .int32s(steps), .int32s(tokens), .int32s(numbers), .int32(Int32(limit)),
         ]
         let lines = try await rows(sql, parameters) { row throws(PostgresError) in
             StoredLogLine(

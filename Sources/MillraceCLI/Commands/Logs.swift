@@ -24,7 +24,7 @@ struct Logs: AsyncParsableCommand {
             // A run or a step that is not there is an error, not an empty log.
             _ = try await client.run(runID)
             if let key { _ = try await client.output(of: key, run: runID) }
-            var position = LogPosition()
+            var position = StepLogPosition()
             while true {
                 let asked = ContinuousClock.now
                 // Asked before the lines, so that none of a run that has ended is missed.
