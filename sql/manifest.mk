@@ -11,6 +11,7 @@ STATE_FILES = \
   state/run.sql \
   state/step.sql \
   state/wait.sql \
+  state/fan_out.sql \
   state/ready.sql \
   state/agent.sql \
   state/event.sql \
@@ -36,6 +37,7 @@ LOGIC_FILES = \
   logic/dispatcher.sql \
   logic/rule.sql \
   logic/condition.sql \
+  logic/fan_out_definition.sql \
   logic/error_class.sql \
   logic/wait_definition.sql \
   logic/definition_parse.sql \
@@ -58,6 +60,7 @@ LOGIC_FILES = \
   logic/lock.sql \
   logic/enter.sql \
   logic/wait.sql \
+  logic/fan_out.sql \
   logic/settle.sql \
   logic/phase.sql \
   logic/report.sql \

@@ -61,6 +61,13 @@ is_of_shard(int16 shard, int64 run_id)
 	return (run_id & 255) == shard;
 }
 
+/* Beyond the numbers of definitions: a step that its run has gained, whose row says what it is. */
+static inline bool
+is_gained(int32 step_no)
+{
+	return step_no > 1000000;
+}
+
 /* A step's priority is added to its run's. */
 static inline int16
 effective_priority(int16 of_run, int16 of_step)

@@ -79,6 +79,12 @@ note(Outcome *outcome, const Completion *completion, int64 receipt_no, const Ste
 {
 	outcome->receipts[outcome->applied_count] = receipt_no;
 	outcome->applied[outcome->applied_count++] = completion->place;
+	if (is_gained(completion->step_no))
+	{
+		/* SQL knows what it belongs to */
+		add_hit(&outcome->hits, completion->run_id, definition->version_id, -definition->def_no);
+		return;
+	}
 	for (int i = 0; i < definition->dependent_count; i++)
 		add_hit(&outcome->hits, completion->run_id, definition->version_id, definition->dependents[i]);
 	if (!definition->closing)

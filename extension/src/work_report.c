@@ -172,8 +172,14 @@ hand_out_plainly(int16 shard, const AgentCall *agent, int32 max_bytes, HandOut *
 	millrace_definitions_begin();
 	for (int i = 0; i < handed->count; i++)
 	{
-		const StepDefinition *definition = millrace_definition(handed->steps[i].version_id, handed->steps[i].step_no);
+		const StepDefinition *definition;
 
+		if (is_gained(handed->steps[i].step_no))
+		{
+			handed->plainly = false;
+			break;
+		}
+		definition = millrace_definition(handed->steps[i].version_id, handed->steps[i].step_no);
 		bytes += definition->settings_bytes;
 		if ((definition->takes_input && definition->has_template) || definition->fills || definition->has_timeout)
 			handed->plainly = false;

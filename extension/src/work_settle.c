@@ -66,6 +66,8 @@ read_step(Call *call, Hit *hit)
 {
 	Leaf	   *leaf = millrace_table_leaf_for(&call->step, hit->run_id);
 
+	if (hit->def_no < 0)
+		return false;
 	hit->definition = millrace_definition(hit->version_id, hit->def_no);
 	hit->priority = effective_priority(hit->run_priority, hit->definition->priority);
 	hit->rank = millrace_rank(hit->version_id, hit->def_no, hit->definition->rank);

@@ -49,7 +49,7 @@ DECLARE
 BEGIN
     IF run_ids = '{}' THEN
         RETURN true;
-    ELSIF run_ids IS NULL OR cardinality(versions) IS DISTINCT FROM cardinality(run_ids) THEN
+    ELSIF run_ids IS NULL OR cardinality(versions) IS DISTINCT FROM cardinality(run_ids) OR 1000000 < ANY (step_nos) THEN
         RETURN false;
     END IF;
     measured := millrace_internal.work_measure(versions, step_nos);

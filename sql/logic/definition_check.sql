@@ -6,7 +6,8 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each']
+        WHEN 'for_each' THEN ARRAY['in', 'parallel', 'failures', 'chunk']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
         WHEN 'person' THEN ARRAY['assignee', 'candidates', 'title', 'answer']
@@ -91,6 +92,7 @@ BEGIN
     RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.policy_problems(step, at_path) p;
     RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_problems(step, at_path) c;
     RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.wait_problems(step, at_path) w;
+    RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fan_out_problems(step, at_path) f;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES

@@ -2,6 +2,13 @@
 -- a function that says what becomes of such steps; what they share is here. The engine holds what it carries out itself as agent 0:
 -- as running (4), or as waiting for something outside (5). Both end like any running step, through millrace_internal.decide.
 
+-- An element of a step with for_each is entered only for what else the step is.
+CREATE OR REPLACE FUNCTION millrace_internal.enters(d millrace_internal.step_definition, element integer)
+RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT d.entered AND (element IS NULL OR millrace_internal.is_entered(d.traits - 'for_each'))
+$$;
+COMMENT ON FUNCTION millrace_internal.enters(millrace_internal.step_definition, integer) IS 'Whether the engine looks at a step, or an element of it, when it would become ready.';
+
 -- Arguments: steps that are ready, and whose rows this call holds
 -- Returns:   those that have ended at once, by their definitions' numbers, and their states
 -- Tables changed: step, event, output, timer, ready (plain tier), and what the kinds write.
@@ -17,6 +24,7 @@ BEGIN
     runs := cached.runs; defs := cached.defs;
     states := array_fill(10::smallint, ARRAY[coalesce(cardinality(cached.runs), 0)]);
     PERFORM millrace_internal.waits_enter(in_shard, run_ids, step_nos);
+    PERFORM millrace_internal.fan_outs_enter(in_shard, run_ids, step_nos);
     PERFORM millrace_internal.enter_agents(in_shard, run_ids, step_nos);
 END $$;
 COMMENT ON FUNCTION millrace_internal.enter(smallint, bigint[], integer[]) IS 'Carries out steps that the engine looks at when they would become ready.';

@@ -40,7 +40,7 @@ BEGIN
         PERFORM millrace_internal.fail('MR023', format('step "%s" is for handler "%s", not sql', d.key, d.handler));
     END IF;
     SELECT ver.defined_by, ver.search_path INTO v FROM millrace_internal.version ver WHERE ver.version_id = s.version_id;
-    given := millrace_internal.input_of(in_shard, execute_sql.run_id, d);
+    given := millrace_internal.input_of(in_shard, execute_sql.run_id, d, s.element);
     IF given.problem IS NOT NULL THEN
         PERFORM millrace_internal.fail('MR044', substr(given.problem, 8), format('This is the input of step "%s".', d.key));
     END IF;

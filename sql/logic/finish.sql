@@ -34,7 +34,8 @@ DECLARE
 BEGIN
     WITH mine AS MATERIALIZED (
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
-        SELECT u.ord, s.run_id, s.step_no, s.version_id, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, d.dependents, d.closing, r.wait,
+        SELECT u.ord, s.run_id, s.step_no, s.version_id, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, r.wait,
+               CASE WHEN s.step_no > 1000000 THEN ARRAY[-s.def_no] ELSE d.dependents END AS dependents, d.closing AND s.step_no <= 1000000 AS closing,
                CASE WHEN u.code = 1 THEN 10
                     WHEN u.code = 5 THEN 2
                     WHEN u.code = 7 THEN 12
@@ -78,7 +79,7 @@ BEGIN
         FROM own o, unnest(o.dependents) dependent WHERE o.next >= 10 GROUP BY 1, 2),
     ended AS MATERIALIZED (
         SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.next = 11)::integer AS failed
-        FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) GROUP BY 1),
+        FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) AND o.step_no <= 1000000 GROUP BY 1),
     receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
     SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n,
            o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due, o.moved

@@ -51,8 +51,7 @@ RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp SET enable_seqsc
     UPDATE millrace_internal.step s SET started_at = now_at
     FROM (SELECT * FROM unnest(run_ids, step_nos) u (run_id, step_no)
           WHERE (u.run_id & 255) = in_shard ORDER BY 1, 2) u
-    JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
-    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.step_no AND d.timeout IS NOT NULL
-    WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 4 AND s.agent_id = in_agent_id
+    CROSS JOIN millrace_internal.step_definition d
+    WHERE d.version_id = s.version_id AND d.def_no = s.def_no AND d.timeout IS NOT NULL AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 4 AND s.agent_id = in_agent_id
 $$;
 COMMENT ON FUNCTION millrace_internal.timeouts_restart(smallint, integer, bigint[], integer[], timestamptz) IS 'Timeouts of steps that have not started yet count from now. Tables changed: step.';

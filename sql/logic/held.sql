@@ -14,7 +14,8 @@ BEGIN
            array_agg(o.token ORDER BY o.run_id, o.step_no) AS tokens, array_agg(o.code ORDER BY o.run_id, o.step_no) AS codes,
            array_agg(o.output ORDER BY o.run_id, o.step_no) AS outputs, array_agg(o.error ORDER BY o.run_id, o.step_no) AS errors
     INTO over
-    FROM millrace_internal.waits_over(in_shard, run_ids, step_nos, tokens, now_at) o;
+    FROM (SELECT * FROM millrace_internal.waits_over(in_shard, run_ids, step_nos, tokens, now_at)
+          UNION ALL SELECT * FROM millrace_internal.fan_outs_over(in_shard, run_ids, step_nos, tokens)) o;
     IF over.runs IS NULL THEN
         PERFORM millrace_internal.waits_watch(in_shard, run_ids, step_nos, tokens, now_at);
         RETURN;

@@ -50,14 +50,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.input_context(smallint, bigint, integer, integer[]) IS 'What a step''s input may refer to.';
 
--- Returns: what a step may refer to; a step of finally also to {"ended": {"state", "failed": [keys]}}: what became of the main steps
-CREATE OR REPLACE FUNCTION millrace_internal.context_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition)
+-- Returns: what a step may refer to; a step of finally also to {"ended": {"state", "failed": [keys]}}: what became of the main steps;
+--          an element to {"element", "index"}, and to run and needs only where its definition names them
+CREATE OR REPLACE FUNCTION millrace_internal.context_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition, in_element integer DEFAULT NULL)
 RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF in_element IS NOT NULL THEN
+        -- all elements have the same run and needs: read only where the definition names one of them
+        RETURN CASE WHEN concat(def.input, def.settings) ~ 'run|needs' THEN millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs) ELSE '{}' END
+            || millrace_internal.element_of(in_shard, in_run_id, def.def_no, in_element);
+    END IF;
     RETURN millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs)
         || CASE WHEN def.finally THEN jsonb_build_object('ended', millrace_internal.run_ended(in_shard, in_run_id)) ELSE '{}' END;
 END $$;
-COMMENT ON FUNCTION millrace_internal.context_of(smallint, bigint, millrace_internal.step_definition) IS 'What the input and the conditions of a step may refer to.';
+COMMENT ON FUNCTION millrace_internal.context_of(smallint, bigint, millrace_internal.step_definition, integer) IS 'What the input and the conditions of a step may refer to.';
 
 -- Returns: the input of a step, or the reason why there is none
 CREATE OR REPLACE FUNCTION millrace_internal.input_from(def millrace_internal.step_definition, context jsonb, OUT input jsonb, OUT problem text)
@@ -87,13 +93,13 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR undefined_object OR f
 END $$;
 COMMENT ON FUNCTION millrace_internal.input_from(millrace_internal.step_definition, jsonb) IS 'A step''s input, or why it cannot be computed.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.input_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition,
+CREATE OR REPLACE FUNCTION millrace_internal.input_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition, in_element integer,
     OUT input jsonb, OUT problem text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT i.input, i.problem
-    FROM millrace_internal.input_from(def, millrace_internal.context_of(in_shard, in_run_id, def)) i
+    FROM millrace_internal.input_from(def, millrace_internal.context_of(in_shard, in_run_id, def, in_element)) i
 $$;
-COMMENT ON FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition) IS 'The input of a step of a run.';
+COMMENT ON FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition, integer) IS 'The input of a step of a run.';
 
 -- Settings as far as the database fills them in, or the reason why it cannot.
 CREATE OR REPLACE FUNCTION millrace_internal.settings_from(def millrace_internal.step_definition, context jsonb, OUT settings jsonb, OUT problem text)
@@ -111,11 +117,11 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.settings_from(millrace_internal.step_definition, jsonb) IS 'A step''s settings, or why they cannot be computed.';
 
 -- What a step is handed out with, as far as it differs from its definition.
-CREATE OR REPLACE FUNCTION millrace_internal.values_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition,
+CREATE OR REPLACE FUNCTION millrace_internal.values_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition, in_element integer,
     OUT settings jsonb, OUT input jsonb, OUT problem text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    context jsonb := millrace_internal.context_of(in_shard, in_run_id, def);
+    context jsonb := millrace_internal.context_of(in_shard, in_run_id, def, in_element);
     filled  record;
 BEGIN
     settings := def.settings;
@@ -128,4 +134,4 @@ BEGIN
         input := filled.input; problem := filled.problem;
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.values_of(smallint, bigint, millrace_internal.step_definition) IS 'Settings and input of a step of a run.';
+COMMENT ON FUNCTION millrace_internal.values_of(smallint, bigint, millrace_internal.step_definition, integer) IS 'Settings and input of a step of a run.';

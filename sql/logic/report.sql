@@ -141,14 +141,14 @@ BEGIN
     JOIN millrace_internal.run n ON n.run_id = u.run_id AND n.shard = in_shard
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE (u.run_id & 255) = in_shard AND NOT d.entered;
+    WHERE (u.run_id & 255) = in_shard AND NOT millrace_internal.enters(d, s.element);
     PERFORM millrace_internal.sink_push(in_shard, r.runs, r.steps, r.queues, r.handlers, r.priorities, r.tenants, r.ranks);
 
     SELECT array_agg(s.run_id ORDER BY s.run_id, s.step_no) AS runs, array_agg(s.step_no ORDER BY s.run_id, s.step_no) AS steps INTO r
     FROM unnest(run_ids, step_nos) u (run_id, step_no)
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE (u.run_id & 255) = in_shard AND d.entered;
+    WHERE (u.run_id & 255) = in_shard AND millrace_internal.enters(d, s.element);
     IF r.runs IS NOT NULL THEN
         PERFORM millrace_internal.settle_over(in_shard, over.runs, over.defs, over.states)
         FROM millrace_internal.enter(in_shard, r.runs, r.steps) over WHERE over.runs IS NOT NULL;

@@ -1,7 +1,8 @@
 -- Purpose: the second pass of every decision: dependents are counted down, and those at zero become ready, waiting, parked
 -- or skipped, or are handed over to the agent that reports. Skips count as ends of their own, wave by wave.
 
--- Arguments: hit_*  dependents, how many of their needs ended, how many of these badly
+-- Arguments: hit_*  dependents, how many of their needs ended, how many of these badly; a negative number is a step with for_each
+--                   of which elements have ended
 --            in_agent_id ... max_start  to whom steps may be handed over; in_receipt_no null: to nobody
 -- Returns:   what was handed over; by run, closing steps that ended here and steps that failed; runs with hits that had been decided before (after a retry)
 -- Locks: dependents, ascending. Tables changed: step, event, timer, ready (plain tier).
@@ -17,8 +18,25 @@ DECLARE
     done   record;      -- the wave's outcome
     over   record;      -- what ended as the engine entered it
     rest   record;      -- what follows from what has ended
+    grown  record;      -- hits of steps with for_each, and all others
     all_held boolean := false;  -- the rows are locked of all that may be skipped, and of all whose rules look at their needs
 BEGIN
+    IF 0 > ANY (hit_defs) THEN
+        SELECT array_agg(h.run_id) FILTER (WHERE h.def_no < 0) AS runs, array_agg(-h.def_no) FILTER (WHERE h.def_no < 0) AS defs,
+               array_agg(h.n) FILTER (WHERE h.def_no < 0) AS n, array_agg(h.bad) FILTER (WHERE h.def_no < 0) AS bad,
+               array_agg(h.run_id) FILTER (WHERE h.def_no > 0) AS other_runs, array_agg(h.def_no) FILTER (WHERE h.def_no > 0) AS other_defs,
+               array_agg(h.n) FILTER (WHERE h.def_no > 0) AS other_n, array_agg(h.bad) FILTER (WHERE h.def_no > 0) AS other_bad
+        INTO grown FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad);
+        over := millrace_internal.elements_over(in_shard, grown.runs, grown.defs, grown.n, grown.bad);
+        rest := millrace_internal.settle_ended(in_shard, over.runs, over.defs, array_fill(10::smallint, ARRAY[coalesce(cardinality(over.runs), 0)]));
+        ended_runs := rest.ended_runs; ended_closing := rest.ended_closing; ended_failed := rest.ended_failed;
+        hit_runs := grown.other_runs || rest.hit_runs; hit_defs := grown.other_defs || rest.hit_defs;
+        hit_n := grown.other_n || rest.hit_n; hit_bad := grown.other_bad || rest.hit_bad;
+        -- each dependent once
+        SELECT array_agg(h.run_id), array_agg(h.def_no), array_agg(h.n), array_agg(h.bad) INTO hit_runs, hit_defs, hit_n, hit_bad
+        FROM (SELECT u.run_id, u.def_no, sum(u.n)::integer AS n, sum(u.bad)::integer AS bad
+              FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) u (run_id, def_no, n, bad) GROUP BY 1, 2 ORDER BY 1, 2) h;
+    END IF;
     WHILE hit_runs IS NOT NULL LOOP
         p := millrace_internal.settle_plan(in_shard, hit_runs, hit_defs, hit_n, hit_bad);
         IF (p.falling_runs IS NOT NULL OR p.looks) AND NOT all_held THEN

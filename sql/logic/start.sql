@@ -71,11 +71,14 @@ SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan S
 BEGIN
     RETURN QUERY
     SELECT u.run_id, u.step_no, u.token, u.attempt, d.workflow, d.key, d.handler,
-           CASE WHEN d.fills THEN i.settings ELSE d.settings END, i.input, d.timeout, NULL::integer, r.trace, i.problem
+           CASE WHEN d.fills THEN i.settings ELSE d.settings END, i.input, d.timeout, g.element, r.trace, i.problem
     FROM unnest(run_ids, step_nos, tokens, attempts) WITH ORDINALITY u (run_id, step_no, token, attempt, ord)
     JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
-    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.step_no
-    LEFT JOIN LATERAL (SELECT o.* FROM millrace_internal.values_of(in_shard, u.run_id, d) o WHERE d.takes_input OR d.fills OFFSET 0) i ON true
+    -- beyond the numbers of definitions, the step itself says which one is its own
+    LEFT JOIN LATERAL (SELECT s.def_no, s.element FROM millrace_internal.step s
+                       WHERE u.step_no > 1000000 AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard OFFSET 0) g ON true
+    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = coalesce(g.def_no, u.step_no)
+    LEFT JOIN LATERAL (SELECT o.* FROM millrace_internal.values_of(in_shard, u.run_id, d, g.element) o WHERE d.takes_input OR d.fills OFFSET 0) i ON true
     WHERE (u.run_id & 255) = in_shard
     ORDER BY u.ord;
 END $$;

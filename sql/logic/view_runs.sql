@@ -15,7 +15,7 @@ CREATE OR REPLACE VIEW millrace.runs WITH (security_invoker) AS
 SELECT r.run_id, w.name AS workflow, v.version, t.name AS tenant, coalesce(r.labels, '{}') AS labels, millrace_internal.run_state_name(r.state) AS state,
        (SELECT i.input FROM millrace_internal.run_input i WHERE i.run_id = r.run_id AND i.shard = r.shard) AS input,
        r.created_at, least(r.started_at, n.started_at) AS started_at, r.finished_at,
-       v.steps AS steps_total, n.completed AS steps_completed, n.failed AS steps_failed, n.running AS steps_running,
+       v.steps + n.gained AS steps_total, n.completed AS steps_completed, n.failed AS steps_failed, n.running AS steps_running,
        n.skipped AS steps_skipped, n.cancelled AS steps_cancelled,
        r.priority, r.not_before, r.deadline, r.parent_run_id, r.parent_step_no, r.trace, r.version_id, v.run_id IS NOT NULL AS grown
 FROM millrace_internal.run r
@@ -26,22 +26,23 @@ JOIN millrace_internal.tenant t USING (tenant_id)
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE s.state = 10)::integer AS completed, count(*) FILTER (WHERE s.state = 11)::integer AS failed,
            count(*) FILTER (WHERE s.state = 4)::integer AS running, count(*) FILTER (WHERE s.state IN (12, 14))::integer AS skipped,
-           count(*) FILTER (WHERE s.state = 13)::integer AS cancelled, min(s.started_at) AS started_at
+           count(*) FILTER (WHERE s.state = 13)::integer AS cancelled, count(*) FILTER (WHERE s.step_no > 1000000)::integer AS gained, min(s.started_at) AS started_at
     FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard) n ON true;
 COMMENT ON VIEW millrace.runs IS 'Runs, with their steps counted. Order by run_id for the latest.';
 
 CREATE OR REPLACE VIEW millrace.run_progress WITH (security_invoker) AS
-SELECT r.run_id, w.name AS workflow, millrace_internal.run_state_name(r.state) AS state, v.steps AS steps_total,
-       v.steps - (n.completed + n.failed + n.skipped + n.cancelled + n.running + n.ready + n.waiting) AS steps_pending,
+SELECT r.run_id, w.name AS workflow, millrace_internal.run_state_name(r.state) AS state, v.steps + g.gained AS steps_total,
+       v.steps + g.gained - (n.completed + n.failed + n.skipped + n.cancelled + n.running + n.ready + n.waiting) AS steps_pending,
        n.waiting AS steps_waiting, n.ready AS steps_ready, n.running AS steps_running, n.completed AS steps_completed,
        n.failed AS steps_failed, n.skipped AS steps_skipped, n.cancelled AS steps_cancelled,
-       (n.completed + n.failed + n.skipped + n.cancelled)::double precision / v.steps AS fraction_done,
+       (n.completed + n.failed + n.skipped + n.cancelled)::double precision / (v.steps + g.gained) AS fraction_done,
        CASE WHEN r.finished_at IS NOT NULL THEN 0 ELSE p.remaining END AS remaining_seconds,
        coalesce(r.finished_at, millrace_internal.clock() + pg_catalog.make_interval(secs => p.remaining)) AS estimated_end
 FROM millrace_internal.run r
 JOIN millrace_internal.version v USING (version_id)
 JOIN millrace_internal.workflow w USING (workflow_id)
 LEFT JOIN LATERAL millrace_internal.run_tally(r.run_id) n ON true
+LEFT JOIN LATERAL (SELECT count(*)::integer AS gained FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no > 1000000 AND s.shard = r.shard) g ON true
 -- at least as long as the longest path that is left, in expected seconds
 LEFT JOIN LATERAL (
     SELECT coalesce(max(greatest(0, s.rank - CASE WHEN s.state = 4 THEN extract(epoch FROM millrace_internal.clock() - s.started_at) ELSE 0 END)), 0)::double precision AS remaining

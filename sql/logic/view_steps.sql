@@ -11,7 +11,7 @@ SELECT s.run_id, s.step_no, s.key, millrace_internal.step_state_name(s.state) AS
        s.level, s.rank, pg_catalog.make_interval(secs => s.expected::double precision) AS expected,
        (SELECT o.output FROM millrace_internal.output o WHERE o.run_id = s.run_id AND o.step_no = s.step_no AND o.shard = s.shard) AS output, s.error_class,
        (SELECT n.fraction FROM millrace_internal.step_note n WHERE n.run_id = s.run_id AND n.step_no = s.step_no AND n.shard = s.shard) AS progress,
-       (SELECT n.message FROM millrace_internal.step_note n WHERE n.run_id = s.run_id AND n.step_no = s.step_no AND n.shard = s.shard) AS progress_message
+       (SELECT n.message FROM millrace_internal.step_note n WHERE n.run_id = s.run_id AND n.step_no = s.step_no AND n.shard = s.shard) AS progress_message, s.element
 FROM millrace_internal.run_step s
 JOIN millrace_internal.queue q USING (queue_id);
 COMMENT ON VIEW millrace.steps IS 'Steps of runs. Ask for one run_id: it costs time in that run''s size only.';
