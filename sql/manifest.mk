@@ -12,6 +12,7 @@ STATE_FILES = \
   state/step.sql \
   state/wait.sql \
   state/fan_out.sql \
+  state/sub_run.sql \
   state/ready.sql \
   state/agent.sql \
   state/event.sql \
@@ -61,6 +62,7 @@ LOGIC_FILES = \
   logic/enter.sql \
   logic/wait.sql \
   logic/fan_out.sql \
+  logic/sub_run.sql \
   logic/settle.sql \
   logic/phase.sql \
   logic/report.sql \

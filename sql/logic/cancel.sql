@@ -47,6 +47,7 @@ BEGIN
         FROM (SELECT receipt_no, count(*)::integer AS n FROM unnest(held.receipts) receipt_no GROUP BY 1) u;
     END LOOP;
     PERFORM millrace_internal.sink_remove(in_shard, in_run_id);
+    PERFORM millrace_internal.sub_runs_stop(in_shard, ARRAY[in_run_id], NULL);
     WITH gone AS (
         UPDATE millrace_internal.step s SET state = 13, finished_at = now_at
         WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state < 10

@@ -5,8 +5,8 @@
 CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
-        WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each']
+        WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally', 'output']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version']
         WHEN 'for_each' THEN ARRAY['in', 'parallel', 'failures', 'chunk']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
@@ -93,6 +93,7 @@ BEGIN
     RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_problems(step, at_path) c;
     RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.wait_problems(step, at_path) w;
     RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fan_out_problems(step, at_path) f;
+    RETURN QUERY SELECT r.path, r.code, r.message, r.hint FROM millrace_internal.sub_run_problems(step, at_path) r;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES
@@ -101,7 +102,7 @@ BEGIN
         ('.key', 'MR112', '%s.key is not a text of 1 to 200 bytes without control characters', NULL,
          step ? 'key' AND (jsonb_typeof(step -> 'key') <> 'string' OR step ->> 'key' = '' OR octet_length(step ->> 'key') > 200 OR step ->> 'key' ~ '[[:cntrl:]]')),
         ('.handler', 'MR111', '%s has no handler', 'Name a handler in the step or in the workflow''s defaults.',
-         NOT step ? 'handler' AND NOT step ? 'wait_for' AND NOT coalesce(defaults ? 'handler', false)),
+         NOT step ?| '{handler,wait_for,workflow}' AND NOT coalesce(defaults ? 'handler', false)),
         ('.needs', 'MR101', '%s.needs is not an array of keys', 'Write for example "needs": ["validate"].',
          step ? 'needs' AND (jsonb_typeof(step -> 'needs') <> 'array' OR jsonb_path_exists(step -> 'needs', '$[*] ? (@.type() != "string")'))),
         ('.description', 'MR112', '%s.description is not a text', NULL,
@@ -226,7 +227,10 @@ BEGIN
          definition ? 'description' AND jsonb_typeof(definition -> 'description') <> 'string'),
         ('on_failure', 'MR112', format('on_failure: "%s" is neither continue nor cancel', definition ->> 'on_failure'), NULL,
          definition ? 'on_failure' AND coalesce(definition ->> 'on_failure', '') NOT IN ('continue', 'cancel')),
-        ('defaults', 'MR101', 'defaults is not an object', NULL, definition ? 'defaults' AND jsonb_typeof(definition -> 'defaults') <> 'object')
+        ('defaults', 'MR101', 'defaults is not an object', NULL, definition ? 'defaults' AND jsonb_typeof(definition -> 'defaults') <> 'object'),
+        ('output', 'MR108', format('output: %s', (SELECT format('"%s" is not a JSONPath: %s', left(leaf, 200), p) FROM millrace_internal.input_paths(definition -> 'output') leaf, millrace_internal.path_problem(leaf) p WHERE p IS NOT NULL LIMIT 1)),
+         'The run''s output is filled in from "run" and "needs", which has the outputs of all steps.',
+         definition ? 'output' AND EXISTS (SELECT FROM millrace_internal.input_paths(definition -> 'output') leaf WHERE millrace_internal.path_problem(leaf) IS NOT NULL))
     ) p (path, code, message, hint, wrong) WHERE p.wrong;
     IF jsonb_typeof(definition -> 'defaults') = 'object' THEN
         RETURN QUERY SELECT u.path, u.code, u.message, u.hint FROM millrace_internal.unknown_keys(definition -> 'defaults', 'defaults', 'defaults') u;
@@ -270,7 +274,7 @@ BEGIN
 
     FOR s IN
         SELECT e.ord, e.step FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
-        WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql' AND NOT e.step ? 'wait_for'
+        WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql' AND NOT e.step ?| '{wait_for,workflow}'
     LOOP
         path := millrace_internal.node_path(definition, s.ord) || '.with.statement';
         BEGIN

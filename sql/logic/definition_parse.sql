@@ -18,7 +18,7 @@ COMMENT ON FUNCTION millrace_internal.node_path(jsonb, bigint) IS 'The path of a
 -- What the engine looks at when it would become ready.
 CREATE OR REPLACE FUNCTION millrace_internal.is_entered(traits jsonb)
 RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(traits ?| '{wait_for,for_each,cache}', false)
+    SELECT coalesce(traits ?| '{wait_for,for_each,workflow,cache}', false)
 $$;
 COMMENT ON FUNCTION millrace_internal.is_entered(jsonb) IS 'Whether the engine enters steps with these traits (logic/enter.sql).';
 
@@ -29,7 +29,7 @@ RETURNS TABLE (ordinal integer, key text, handler text, queue text, rule smallin
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT s.ordinality::integer,
            s.step ->> 'key',
-           CASE WHEN s.step ? 'wait_for' THEN 'wait_for' ELSE s.step ->> 'handler' END,
+           CASE WHEN s.step ? 'wait_for' THEN 'wait_for' WHEN s.step ? 'workflow' THEN 'workflow' ELSE s.step ->> 'handler' END,
            coalesce(s.step ->> 'queue', 'default'),
            millrace_internal.rule_code(s.step ->> 'rule'),
            CASE WHEN millrace_internal.rule_code(s.step ->> 'rule') = 4 THEN millrace_internal.rule_path(s.step ->> 'rule')::jsonpath END,
@@ -40,7 +40,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM (SELECT e.ordinality,
                  CASE WHEN d.defaults IS NULL THEN e.step
                       -- defaults are about handlers: how long they may take, and how often they are tried
-                      WHEN e.step ? 'wait_for' THEN d.defaults - '{timeout,retry}'::text[] || e.step
+                      WHEN e.step ?| '{wait_for,workflow}' THEN d.defaults - '{timeout,retry}'::text[] || e.step
                       WHEN d.defaults ? 'retry' AND e.step ? 'retry'
                       THEN d.defaults || e.step || jsonb_build_object('retry', (d.defaults -> 'retry') || (e.step -> 'retry'))
                       ELSE d.defaults || e.step END AS step

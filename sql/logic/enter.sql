@@ -25,6 +25,7 @@ BEGIN
     states := array_fill(10::smallint, ARRAY[coalesce(cardinality(cached.runs), 0)]);
     PERFORM millrace_internal.waits_enter(in_shard, run_ids, step_nos);
     PERFORM millrace_internal.fan_outs_enter(in_shard, run_ids, step_nos);
+    PERFORM millrace_internal.sub_runs_enter(in_shard, run_ids, step_nos);
     PERFORM millrace_internal.enter_agents(in_shard, run_ids, step_nos);
 END $$;
 COMMENT ON FUNCTION millrace_internal.enter(smallint, bigint[], integer[]) IS 'Carries out steps that the engine looks at when they would become ready.';

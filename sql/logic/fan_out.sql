@@ -280,6 +280,7 @@ BEGIN
         PERFORM millrace_internal.receipts_settle(in_shard, held.agent_id, array_agg(u.receipt_no), array_agg(u.n))
         FROM (SELECT receipt_no, count(*)::integer AS n FROM unnest(held.receipts) receipt_no GROUP BY 1) u;
     END LOOP;
+    PERFORM millrace_internal.sub_runs_stop(in_shard, array_agg(f.run_id), array_agg(i)) FROM generate_series(f.first_no, f.first_no + f.started - 1) i HAVING count(*) > 0;
     WITH gone AS (
         UPDATE millrace_internal.step s SET state = 13, finished_at = now_at
         WHERE s.run_id = f.run_id AND s.step_no BETWEEN f.first_no AND f.first_no + f.started - 1 AND s.shard = in_shard AND s.state < 10

@@ -15,7 +15,8 @@ BEGIN
            array_agg(o.output ORDER BY o.run_id, o.step_no) AS outputs, array_agg(o.error ORDER BY o.run_id, o.step_no) AS errors
     INTO over
     FROM (SELECT * FROM millrace_internal.waits_over(in_shard, run_ids, step_nos, tokens, now_at)
-          UNION ALL SELECT * FROM millrace_internal.fan_outs_over(in_shard, run_ids, step_nos, tokens)) o;
+          UNION ALL SELECT * FROM millrace_internal.fan_outs_over(in_shard, run_ids, step_nos, tokens)
+          UNION ALL SELECT * FROM millrace_internal.sub_runs_over(in_shard, run_ids, step_nos, tokens, now_at)) o;
     IF over.runs IS NULL THEN
         PERFORM millrace_internal.waits_watch(in_shard, run_ids, step_nos, tokens, now_at);
         RETURN;
@@ -35,6 +36,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.runs_ring(in_shard smallint, run_id
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
 BEGIN
     PERFORM millrace_internal.timers_set(in_shard, array_agg(w.run_id), array_agg(w.step_no), array_agg(w.token), array_agg(millrace_internal.clock()))
-    FROM millrace_internal.wait w WHERE w.awaited_run_id = ANY (run_ids) HAVING count(*) > 0;
+    FROM (SELECT w.run_id, w.step_no, w.token FROM millrace_internal.wait w WHERE w.awaited_run_id = ANY (run_ids)
+          UNION ALL SELECT o.run_id, o.step_no, o.token FROM millrace_internal.sub_run o WHERE o.child_run_id = ANY (run_ids)) w HAVING count(*) > 0;
 END $$;
 COMMENT ON FUNCTION millrace_internal.runs_ring(smallint, bigint[]) IS 'Has the keeper look at the steps that wait for the end of these runs.';
