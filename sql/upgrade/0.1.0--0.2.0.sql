@@ -39,6 +39,7 @@ COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks
 COMMENT ON COLUMN millrace_internal.step_definition.traits IS 'What the definition says beyond the other columns, as it says it; null for a plain step.';
 DROP FUNCTION millrace_internal.settle(smallint, bigint[], integer[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer);
 DROP FUNCTION millrace_internal.settle_skipped(smallint, bigint[], integer[]);
+DROP FUNCTION millrace_internal.input_of(smallint, bigint, millrace_internal.step_definition);
 
 -- Settings may have values of the run.
 ALTER TABLE millrace_internal.step_definition ADD COLUMN fills boolean NOT NULL DEFAULT false;
