@@ -73,6 +73,7 @@ list_missing() {
   need python3 "runs the example workflow's steps" command -v python3
   need python3-psycopg "runs the example of an agent in Python" has_python_module psycopg
   need python3-jsonschema "compares definitions with their schema" has_python_module jsonschema
+  need graphviz "draws workflows as pictures" command -v dot
   need libipc-run-perl "drives the restart, crash and dump tests" has_perl_module IPC::Run
   local version
   version=$(server_version)

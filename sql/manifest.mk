@@ -86,6 +86,7 @@ LOGIC_FILES = \
   logic/view_steps.sql \
   logic/view_durations.sql \
   logic/path_questions.sql \
+  logic/explain.sql \
   logic/view_readiness.sql \
   logic/view_queues.sql \
   logic/why_not_ready.sql \

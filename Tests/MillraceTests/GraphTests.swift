@@ -61,10 +61,53 @@ struct GraphTests {
 
     @Test("As DOT")
     func dot() throws {
-        let dot = GraphDOT().render(try diamond()) { $0 == 0 ? "completed" : nil }
+        let dot = GraphDOT().render(try diamond()) { $0 == 0 ? StepMark("completed") : nil }
         #expect(dot.contains(##""top" [tooltip="noop", fillcolor="#cdeccd"];"##))
         #expect(dot.contains(#""top" -> "left \"q\"";"#))
         #expect(dot.split(separator: "\n").filter { $0.contains("->") }.count == 5)
+    }
+
+    /// A definition with all that a picture marks.
+    private func rich() throws -> StepGraph {
+        let workflow = Workflow("rich") {
+            Step("a").noop().onError("sorry").compensate(Step("").handler("undo"))
+            Step("b").needs("a").noop().when("$.run.x == 1", .sql("select true")).rule(.allCompleted)
+            Step("c").needs("b").noop().forEach("$.needs.b.list", parallel: 10, failures: .collect)
+            Step("d").workflow("child").rule("b.completed || c.skipped").needs("b", "c")
+            Step("e").wait(for: .signal("paid")).batch(max: 5)
+            Step("sorry").noop()
+        }
+        .finally { Step("end").noop() }
+        return try StepGraph(workflow.definition)
+    }
+
+    @Test("What steps say is told in text")
+    func traits() throws {
+        let graph = try rich()
+        #expect(graph.levels == [0, 1, 2, 3, 0, 1, 4])
+        #expect(
+            GraphText().render(graph) { $0 == 2 ? StepMark("running", note: "3 of 10") : nil } == """
+                rich  7 steps, 5 edges, 5 levels, at most 2 side by side
+                1  a  noop    [on error sorry]  [undone by undo]
+                   e  [waits for signal paid]  [in batches of 5]
+                2  b      noop    needs a  [when $.run.x == 1 and sql: select true]
+                   sorry  noop    needs a
+                3  c  running    noop    needs b  [for each $.needs.b.list, 10 at once, collecting failures]  [3 of 10]
+                4  d  needs b, c  [rule b.completed || c.skipped]  [runs child]
+                5  end  noop    [finally]
+                """
+        )
+    }
+
+    @Test("What steps say is drawn in DOT")
+    func traitsInDOT() throws {
+        let dot = GraphDOT().render(try rich()) { $0 == 2 ? StepMark("running", note: "3 of 10") : nil }
+        #expect(dot.contains(##""a" -> "sorry" [color=red, style=dashed, label="on error"];"##))
+        #expect(dot.contains(##"shape=box3d, fillcolor="#cfe5ff"];"##))
+        #expect(dot.contains(#"collecting failures\n3 of 10"#))
+        #expect(dot.contains("shape=folder") && dot.contains("shape=hexagon"))
+        #expect(dot.contains(#"style="rounded,filled,dashed""#))
+        #expect(dot.contains("subgraph cluster_finally"))
     }
 
     @Test("A list schedule takes the longest way first")

@@ -25,7 +25,7 @@ GRANT EXECUTE ON FUNCTION
     millrace_internal.run_tally(bigint), millrace_internal.effective_priority(smallint, smallint), millrace_internal.sink_depths(), millrace_internal.running_steps(),
     millrace_internal.rank_of(integer, integer, real),
     millrace_internal.dispatcher_status(), millrace_internal.subscription_lag(millrace_internal.event_position), millrace_internal.graph_ancestors(bytea, integer), millrace_internal.graph_descendants(bytea, integer),
-    millrace.run_output(bigint), millrace.critical_path(bigint), millrace.affected_by(bigint, text), millrace.why_not_ready(bigint, text), millrace.metrics(), millrace.validate_workflow(jsonb)
+    millrace.run_output(bigint), millrace.critical_path(bigint), millrace.affected_by(bigint, text), millrace.explain_workflow(text, integer), millrace.why_not_ready(bigint, text), millrace.metrics(), millrace.validate_workflow(jsonb)
 TO millrace_viewer;
 
 -- millrace_client defines, submits and steers.

@@ -68,6 +68,5 @@ extension Client {
 }
 
 extension JSONValue {
-    var text: String? { if case .string(let text) = self { text } else { nil } }
     var int: Int? { if case .integer(let number) = self { Int(number) } else { nil } }
 }

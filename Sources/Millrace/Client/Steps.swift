@@ -92,23 +92,6 @@ extension Client {
         return try output.map { (text) throws(MillraceError) in try JSONValue(json: text) }
     }
 
-    /// The key and the needs of each step of a run, as a graph, with the steps' states beside it.
-    public func graph(of run: Int64) async throws(MillraceError) -> (graph: StepGraph, states: [String]) {
-        let summary = try await self.run(run)
-        let sql = "select key, handler, needs, state::text from millrace.steps where run_id = $1 order by step_no"
-        let steps = try await rows(sql, [.int64(run)]) { row throws(PostgresError) in
-            (
-                WorkflowDefinition.Step(
-                    key: try row.string(0),
-                    handler: try row.string(1),
-                    needs: try row.decode(2, as: [String]?.self) ?? []
-                ),
-                try row.string(3)
-            )
-        }
-        return (try StepGraph(name: "\(summary.workflow)", steps: steps.map(\.0)), steps.map(\.1))
-    }
-
     /// What keeps a step from being handed out, or what became of it.
     public func whyNotReady(_ run: Int64, key: String) async throws(MillraceError) -> StepExplanation {
         let sql = "select reason, data from millrace.why_not_ready(run_id => $1, key => $2)"

@@ -13,20 +13,29 @@ public struct WorkflowDefinition: Sendable {
         public var needs: [String]
         /// How long it is expected to take, in seconds, where the definition says so.
         public var expected: Double?
+        /// What else it says, in a fixed order.
+        public var traits: [StepTrait]
 
         public init(
             key: String,
             handler: String = "",
             queue: String = "default",
             needs: [String] = [],
-            expected: Double? = nil
+            expected: Double? = nil,
+            traits: [StepTrait] = []
         ) {
             self.key = key
             self.handler = handler
             self.queue = queue
             self.needs = needs
             self.expected = expected
+            self.traits = traits
         }
+
+        /// Whether it stands under `finally`.
+        public var isFinal: Bool { traits.contains { $0.name == .finally } }
+        /// The step that starts if this one fails.
+        public var errorHandler: String? { traits.first { $0.name == .onError }?.text }
     }
 
     /// The workflow's name; empty where the definition has none.
@@ -122,7 +131,7 @@ private struct Outline: Decodable {
     var steps: [WorkflowDefinition.Step]
     var isWfFormat: Bool
 
-    enum Key: CodingKey { case workflow, steps, defaults, schemaVersion }
+    enum Key: CodingKey { case workflow, steps, finally, defaults, schemaVersion }
 
     init(from decoder: any Decoder) throws {
         guard let container = try? decoder.container(keyedBy: Key.self) else {
@@ -133,13 +142,15 @@ private struct Outline: Decodable {
         isWfFormat = workflow == nil && container.contains(.workflow) && container.contains(.schemaVersion)
         let defaults = (try? container.decodeIfPresent(OutlinedStep.self, forKey: .defaults)) ?? nil
         let outlined = (try? container.decodeIfPresent([OutlinedStep].self, forKey: .steps)) ?? []
-        steps = outlined.map { step in
+        let last = (try? container.decodeIfPresent([OutlinedStep].self, forKey: .finally)) ?? []
+        steps = (outlined + last).enumerated().map { number, step in
             WorkflowDefinition.Step(
                 key: step.key ?? "",
                 handler: step.handler ?? defaults?.handler ?? "",
                 queue: step.queue ?? defaults?.queue ?? "default",
                 needs: step.needs,
-                expected: step.expected ?? defaults?.expected
+                expected: step.expected ?? defaults?.expected,
+                traits: step.traits(defaults) + (number < outlined.count ? [] : [StepTrait(.finally)])
             )
         }
     }
@@ -151,8 +162,26 @@ private struct OutlinedStep: Decodable {
     var queue: String?
     var needs: [String]
     var expected: Double?
+    private var said: [StepTrait.Name: StepTrait] = [:]
 
     enum Key: CodingKey { case key, handler, queue, needs, expected }
+
+    private struct TraitKey: CodingKey {
+        var name: StepTrait.Name
+        var stringValue: String { name.rawValue }
+        var intValue: Int? { nil }
+        init(_ name: StepTrait.Name) { self.name = name }
+        init?(stringValue: String) {
+            guard let name = StepTrait.Name(rawValue: stringValue) else { return nil }
+            self.name = name
+        }
+        init?(intValue: Int) { nil }
+    }
+
+    /// Of what steps say, only the rule may come from the defaults.
+    func traits(_ defaults: OutlinedStep?) -> [StepTrait] {
+        StepTrait.Name.allCases.compactMap { said[$0] ?? ($0 == .rule ? defaults?.said[$0] : nil) }
+    }
 
     init(from decoder: any Decoder) throws {
         guard let container = try? decoder.container(keyedBy: Key.self) else {
@@ -163,6 +192,13 @@ private struct OutlinedStep: Decodable {
         handler = try? container.decodeIfPresent(String.self, forKey: .handler)
         queue = try? container.decodeIfPresent(String.self, forKey: .queue)
         needs = (try? container.decodeIfPresent([String].self, forKey: .needs)) ?? []
+        if let container = try? decoder.container(keyedBy: TraitKey.self) {
+            for key in container.allKeys where key.name != .finally {
+                said[key.name] = (try? container.decode(JSONValue.self, forKey: key)).flatMap {
+                    StepTrait(key.name, of: $0)
+                }
+            }
+        }
         guard container.contains(.expected) else { return }
         expected =
             (try? container.decode(Double.self, forKey: .expected))

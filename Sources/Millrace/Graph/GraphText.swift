@@ -11,8 +11,8 @@ public struct GraphText: Sendable {
 
     /// - Parameters:
     ///   - graph: What to show.
-    ///   - mark: A word about a step, such as its state in a run.
-    public func render(_ graph: StepGraph, mark: (Int) -> String? = { _ in nil }) -> String {
+    ///   - mark: How a step stands in a run.
+    public func render(_ graph: StepGraph, mark: (Int) -> StepMark? = { _ in nil }) -> String {
         let rows = graph.rows
         let widest = rows.map(\.count).max() ?? 0
         var lines = [
@@ -34,16 +34,18 @@ public struct GraphText: Sendable {
         return lines.joined(separator: "\n")
     }
 
-    private func line(_ graph: StepGraph, _ step: Int, _ width: Int, _ mark: String?) -> String {
+    private func line(_ graph: StepGraph, _ step: Int, _ width: Int, _ mark: StepMark?) -> String {
         let needs = graph.needs[step]
         var line = pad(graph.steps[step].key, width)
-        if let mark { line += "  \(pad(mark, 9))" }
+        if let mark { line += "  \(pad(mark.state, 9))" }
         if !graph.steps[step].handler.isEmpty { line += "  \(pad(graph.steps[step].handler, 6))" }
         if !needs.isEmpty {
             let named = needs.prefix(needsPerStep).map { graph.steps[$0].key }.joined(separator: ", ")
             let more = needs.count > needsPerStep ? " and \(needs.count - needsPerStep) more" : ""
             line += "  needs \(named)\(more)"
         }
+        let traits = graph.steps[step].traits.map(\.phrase) + [mark?.note].compactMap(\.self)
+        for trait in traits { line += "  [\(trait)]" }
         while line.last == " " { line.removeLast() }
         return line
     }

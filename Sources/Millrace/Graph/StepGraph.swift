@@ -27,9 +27,14 @@ public struct StepGraph: Sendable {
         }
         var needs = [[Int]](repeating: [], count: steps.count)
         var dependents = needs
+        // Who takes over when a step has failed needs it, without saying so.
+        var handled: [String: [String]] = [:]
+        for step in steps {
+            if let handler = step.errorHandler { handled[handler, default: []].append(step.key) }
+        }
         for (number, step) in steps.enumerated() {
             var seen = Set<Int>(minimumCapacity: step.needs.count)
-            for key in step.needs {
+            for key in step.needs + handled[step.key, default: []] {
                 guard let need = numbers[key] else {
                     throw MillraceError(
                         .malformed,
@@ -84,6 +89,11 @@ public struct StepGraph: Sendable {
                 left[dependent] -= 1
                 if left[dependent] == 0 { order.append(dependent) }
             }
+        }
+        // What runs finally comes after all others.
+        let end = 1 + (steps.indices.lazy.filter { !steps[$0].isFinal }.map { levels[$0] }.max() ?? -1)
+        for step in order where steps[step].isFinal {
+            levels[step] = needs[step].reduce(end) { max($0, levels[$1] + 1) }
         }
         if let stuck = steps.indices.first(where: { left[$0] > 0 }) {
             let cycle = cycle(from: stuck, needs, left).map { steps[$0].key }

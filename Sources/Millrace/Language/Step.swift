@@ -136,9 +136,15 @@ extension Step {
     public func window(_ window: String) -> Step { with(key: "window", .string(window)) }
 
     /// Ready steps of the same handler and key, across runs, are executed as one call.
-    public func batch(max: Int? = nil, delay: Duration? = nil, key: JSONValue? = nil) -> Step {
-        var members: [String: JSONValue] = [:]
-        members["max"] = max.map { .integer(Int64($0)) }
+    ///
+    /// - Parameters:
+    ///   - max: Steps in one call.
+    ///   - delay: How long the first waits for others.
+    ///   - key: What steps of one call have in common: JSON with paths into `run` and `needs`.
+    ///   - urgent: A step of this priority, or a lower number, waits for no others.
+    public func batch(max: Int, delay: Duration? = nil, key: JSONValue? = nil, urgent: Int? = nil) -> Step {
+        var members: [String: JSONValue] = ["max": .integer(Int64(max))]
+        members["urgent"] = urgent.map { .integer(Int64($0)) }
         members["delay"] = delay?.json
         members["key"] = key
         return with(key: "batch", .object(members))

@@ -5,12 +5,16 @@ import Millrace
 struct Graph: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Draw a workflow: a definition file, one that is stored, or a run with its states.",
-        discussion: "As text level by level, or in Graphviz' language: millrace graph order.yaml --as dot | dot -Tsvg"
+        discussion: """
+            As text level by level, in Graphviz' language, or as a picture that Graphviz' program dot draws: \
+            millrace graph order.yaml --as svg > order.svg
+            """
     )
 
     enum Form: String, ExpressibleByArgument, CaseIterable {
         case text
         case dot
+        case svg
     }
 
     @OptionGroup var options: DatabaseOptions
@@ -21,7 +25,7 @@ struct Graph: AsyncParsableCommand {
     @Option(help: "What the file holds: millrace or wfformat.")
     var format = DefinitionFormat.millrace
 
-    @Option(name: .customLong("as"), help: "text or dot.")
+    @Option(name: .customLong("as"), help: "text, dot or svg.")
     var form = Form.text
 
     @Option(help: "As text: steps shown of one level.")
@@ -36,11 +40,12 @@ struct Graph: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let (graph, states) = try await load()
+        let (graph, marks) = try await load()
         let drawn =
             switch form {
-            case .text: GraphText(stepsPerLevel: perLevel).render(graph) { states?[$0] }
-            case .dot: GraphDOT().render(graph) { states?[$0] }
+            case .text: GraphText(stepsPerLevel: perLevel).render(graph) { marks?[$0] }
+            case .dot: GraphDOT().render(graph) { marks?[$0] }
+            case .svg: try await GraphSVG().render(dot: GraphDOT().render(graph) { marks?[$0] })
             }
         let rows = graph.rows
         let answer = Answer(
@@ -53,7 +58,7 @@ struct Graph: AsyncParsableCommand {
         options.output.answer(answer, drawn)
     }
 
-    private func load() async throws -> (graph: StepGraph, states: [String]?) {
+    private func load() async throws -> (graph: StepGraph, marks: [StepMark]?) {
         if FileManager.default.fileExists(atPath: subject) {
             return (try StepGraph(WorkflowDefinition.load(subject, format: format)), nil)
         }
@@ -64,8 +69,8 @@ struct Graph: AsyncParsableCommand {
             guard let run = Int64(subject) else {
                 return (try StepGraph(await client.definition(of: subject)), nil)
             }
-            let (graph, states) = try await client.graph(of: run)
-            return (graph, states)
+            let (graph, marks) = try await client.graph(of: run)
+            return (graph, marks)
         }
     }
 }
