@@ -80,6 +80,53 @@ struct AuthorTests {
         }
     }
 
+    @Test("Signals and people answer when the script says")
+    func outside() async throws {
+        try await withProgram { program, _ in
+            try program.write(
+                "approval.yaml",
+                """
+                workflow: approval
+                steps:
+                  - { key: paid, wait_for: { signal: paid }, timeout: 10h }
+                  - key: approve
+                    needs: [paid]
+                    wait_for: { person: { candidates: [ada, bob], answer: { type: object, required: [yes] } } }
+                  - { key: reminded, wait_for: { duration: 1h } }
+                  - { key: ship, needs: [approve, reminded], handler: shell, with: { command: "false" } }
+                """
+            )
+            try program.write(
+                "told.yaml",
+                """
+                signals: [{ name: paid, payload: { by: card }, at: 3h }]
+                steps: { approve: { output: { yes: true }, delay: 2h } }
+                expect:
+                  run: completed
+                  steps: { paid: { output: { by: card } }, approve: { output: { yes: true } }, reminded: completed }
+                  path: [approve, ship]
+                """
+            )
+            let told = try await program("test", "approval.yaml", "--mocks", "told.yaml", "--json")
+            #expect(told.status == 0, "\(told.output)\n\(told.errors)")
+            #expect(try told.json["seconds"] == .integer(5 * 3600))
+
+            // Nobody pays: the wait ends by its timeout.
+            try program.write("unpaid.yaml", "expect: { run: failed, steps: { paid: failed, ship: skipped } }")
+            let unpaid = try await program("test", "approval.yaml", "--mocks", "unpaid.yaml", "--json")
+            #expect(unpaid.status == 0, "\(unpaid.output)")
+            #expect(try unpaid.json["seconds"] == .integer(10 * 3600))
+
+            // Nobody approves, and there is no timeout: the run is left waiting.
+            try program.write("mute.yaml", "signals: [{ name: paid }]")
+            let mute = try await program("test", "approval.yaml", "--mocks", "mute.yaml", "--json")
+            #expect(mute.status == 1)
+            #expect(try mute.json["state"] == "running")
+            try program.write("misspelt.yaml", "signals: [{ name: payd }]")
+            #expect(try await program("test", "approval.yaml", "--mocks", "misspelt.yaml").status == 2)
+        }
+    }
+
     @Test("What does not come as expected is said, and fails")
     func violations() async throws {
         try await withProgram { program, _ in

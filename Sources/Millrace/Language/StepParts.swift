@@ -31,11 +31,18 @@ public struct Wait: Sendable, Hashable {
     /// - Parameters:
     ///   - assignee: Who is to answer.
     ///   - candidates: Who may take it.
+    ///   - title: What it is about.
     ///   - answer: What the answer must look like, in words of JSON Schema.
-    public static func person(assignee: String? = nil, candidates: [String] = [], answer: JSONValue? = nil) -> Wait {
+    public static func person(
+        assignee: String? = nil,
+        candidates: [String] = [],
+        title: String? = nil,
+        answer: JSONValue? = nil
+    ) -> Wait {
         var person: [String: JSONValue] = [:]
         person["assignee"] = assignee.map(JSONValue.string)
         if !candidates.isEmpty { person["candidates"] = .array(candidates.map(JSONValue.string)) }
+        person["title"] = title.map(JSONValue.string)
         person["answer"] = answer
         return Wait(members: ["person": .object(person)])
     }

@@ -44,6 +44,7 @@ struct RehearsalStage {
     private var now: Double
     private var starts: [RehearsalReport.Start] = []
     private var flights: [Flight] = []
+    private var outside: RehearsalOutside
 
     /// A try in execution: where it stands among the starts, and when and how it will end.
     private struct Flight {
@@ -60,6 +61,7 @@ struct RehearsalStage {
         self.rehearsal = rehearsal
         client = Client(pool: pool)
         work = WorkClient(pool: pool)
+        outside = RehearsalOutside(rehearsal.script)
         now = rehearsal.script.start.timeIntervalSince1970
     }
 
@@ -73,11 +75,14 @@ struct RehearsalStage {
         while true {
             let due = try await keepUp()
             if try await client.run(run).isOver { break }
+            try await hear(since: begin)
             if let ending = nextEnding(until: now) {
                 try await end(ending)
+            } else if try await tell(run, since: begin) {
+                continue
             } else if let claimed = try await claim() {
                 try await start(claimed, since: begin)
-            } else if let next = [due, flights.map(\.endsAt).min()].compactMap(\.self).min(),
+            } else if let next = [due, flights.map(\.endsAt).min(), outside.next(since: begin)].compactMap(\.self).min(),
                 next <= begin + rehearsal.patience
             {
                 try await jump(to: next)
@@ -235,6 +240,46 @@ struct RehearsalStage {
         case .number(let seconds): seconds
         default: 0
         }
+    }
+
+    // MARK: What comes from outside
+
+    /// Looks for steps that wait for a person; where the script has an answer, it is given after its delay.
+    private mutating func hear(since begin: Double) async throws {
+        let main = rehearsal.definition.name
+        for question in try await client.questions() {
+            guard let attempt = outside.count(question),
+                let ending = rehearsal.script.ending(
+                    of: question.key, question.workflow, element: nil, attempt: attempt, in: main)
+            else { continue }
+            let name = (question.workflow == main ? "" : "\(question.workflow)/") + question.key
+            starts.append(
+                RehearsalReport.Start(step: name, attempt: attempt, at: question.since - begin, isMocked: true)
+            )
+            outside.answers.append(
+                .init(start: starts.count - 1, question: question, at: question.since + ending.delay, ending: ending)
+            )
+        }
+    }
+
+    /// Sends a signal or gives an answer that is due.
+    ///
+    /// - Returns: Whether there was one.
+    private mutating func tell(_ run: Int64, since begin: Double) async throws -> Bool {
+        if let signal = outside.signals.last, begin + signal.at <= now {
+            outside.signals.removeLast()
+            try await client.send(signal, to: run)
+            return true
+        }
+        guard let answer = outside.answer(until: now) else { return false }
+        do throws(MillraceError) {
+            try await client.answer(answer.question, answer.ending.output)
+            (starts[answer.start].outcome, starts[answer.start].endedAt) = ("completed", now - begin)
+        } catch {
+            // It came too late, or does not fit what was asked for; the step goes on waiting.
+            (starts[answer.start].outcome, starts[answer.start].error) = ("rejected", error.message)
+        }
+        return true
     }
 
     // MARK: What came of it

@@ -30,6 +30,18 @@ public struct RehearsalScript: Sendable {
         public init() {}
     }
 
+    /// Something that is told the run.
+    public struct Signal: Sendable, Hashable {
+        public var name: String
+        public var payload: JSONValue?
+        /// Seconds after the submit.
+        public var at: Double
+
+        public init(_ name: String, payload: JSONValue? = nil, at: Double = 0) {
+            (self.name, self.payload, self.at) = (name, payload, at)
+        }
+    }
+
     /// The run's input.
     public var input: JSONValue?
     /// What the clock says at first.
@@ -42,6 +54,8 @@ public struct RehearsalScript: Sendable {
     public var steps: [String: [Ending]] = [:]
     /// How steps end of which nothing is said; those of handler `sql` are executed, `sleep` takes its time.
     public var others: Ending?
+    /// What the run is told from outside, and when.
+    public var signals: [Signal] = []
     public var expectation = RehearsalExpectation()
 
     public init() {}
@@ -64,7 +78,7 @@ public struct RehearsalScript: Sendable {
     }
 
     private init(_ script: ScriptPart, _ directory: URL) throws(MillraceError) {
-        let parts = try script.members(["input", "start", "setup", "workflows", "steps", "others", "expect"])
+        let parts = try script.members(["input", "start", "setup", "workflows", "steps", "others", "signals", "expect"])
         input = parts["input"]?.value
         if let time = parts["start"] { start = try time.date }
         if let name = parts["setup"] {
@@ -82,16 +96,22 @@ public struct RehearsalScript: Sendable {
             steps[key] = endings
         }
         others = try parts["others"].map { (part) throws(MillraceError) in try Ending(part) }
+        for part in try parts["signals"]?.elements ?? [] { signals.append(try Signal(part)) }
         if let part = parts["expect"] { expectation = try RehearsalExpectation(part) }
     }
 
     /// What is said of a try of a step; nil where nothing is.
-    func ending(of work: Work, in workflow: String) -> Ending? {
-        var names = [work.key]
-        if let element = work.element { names.insert("\(work.key)[\(element)]", at: 0) }
-        names = names.map { "\(work.workflow)/\($0)" } + (work.workflow == workflow ? names : [])
+    func ending(of work: Work, in main: String) -> Ending? {
+        ending(of: work.key, work.workflow, element: work.element, attempt: Int(work.attempt), in: main)
+    }
+
+    /// The same for a step that no agent gets.
+    func ending(of key: String, _ workflow: String, element: Int32?, attempt: Int, in main: String) -> Ending? {
+        var names = [key]
+        if let element { names.insert("\(key)[\(element)]", at: 0) }
+        names = names.map { "\(workflow)/\($0)" } + (workflow == main ? names : [])
         guard let endings = names.lazy.compactMap({ steps[$0] }).first else { return nil }
-        return endings[min(Int(work.attempt) - 1, endings.count - 1)]
+        return endings[min(attempt - 1, endings.count - 1)]
     }
 }
 
@@ -109,5 +129,14 @@ extension RehearsalScript.Ending {
             outcome = known
         }
         if let time = members["delay"] { delay = try time.seconds }
+    }
+}
+
+extension RehearsalScript.Signal {
+    fileprivate init(_ part: ScriptPart) throws(MillraceError) {
+        let members = try part.members(["name", "payload", "at"])
+        guard let name = members["name"] else { throw part.wrong("has no name") }
+        self.init(try name.text, payload: members["payload"]?.value)
+        if let time = members["at"] { at = try time.seconds }
     }
 }
