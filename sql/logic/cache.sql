@@ -10,6 +10,8 @@ DECLARE
     settings jsonb := CASE WHEN def.fills THEN (millrace_internal.settings_from(def, context)).settings ELSE def.settings END;
 BEGIN
     RETURN sha256(convert_to(jsonb_build_array(in_tenant_id, def.handler, settings, millrace_internal.input_fill(def.traits -> 'cache' -> 'key', context),
+        -- a step without a handler is known by the workflow that it runs
+        CASE WHEN def.traits ? 'workflow' THEN jsonb_build_array(def.traits -> 'workflow', def.traits -> 'version', def.input) END,
         -- the same statement may mean another thing to another role
         (SELECT jsonb_build_array(v.defined_by::bigint, v.search_path) FROM millrace_internal.version v WHERE v.version_id = def.version_id AND def.handler = 'sql'))::text, 'UTF8'));
 EXCEPTION WHEN data_exception OR program_limit_exceeded OR undefined_object OR feature_not_supported THEN

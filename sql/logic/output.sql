@@ -14,6 +14,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
          step ? 'cache' AND NOT (jsonb_typeof(step -> 'cache') = 'object' AND (step -> 'cache') - '{key,ttl}'::text[] = '{}' AND step -> 'cache' ? 'key'
              AND coalesce(millrace_internal.seconds(step -> 'cache' -> 'ttl') > 0, false))),
         ('.cache', 'MR112', 'needs an output that is kept', 'Leave "output" out, or give it a time to live.', step ? 'cache' AND step -> 'output' = '"none"'),
+        ('.cache', 'MR112', 'does not go with wait_for', NULL, step ? 'cache' AND step ? 'wait_for'),
         ('.cache.key', 'MR112', 'has a template', 'A key is made of paths: the values themselves tell what was computed.',
          EXISTS (SELECT FROM millrace_internal.fill_places(step -> 'cache' -> 'key') f WHERE f.kind = 'template'))
     ) p (suffix, code, what, hint, wrong) WHERE p.wrong
