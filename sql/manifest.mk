@@ -78,6 +78,8 @@ LOGIC_FILES = \
   logic/retry.sql \
   logic/resolve.sql \
   logic/growing.sql \
+  logic/diff.sql \
+  logic/migrate.sql \
   logic/learn.sql \
   logic/keeper.sql \
   logic/view_workflows.sql \

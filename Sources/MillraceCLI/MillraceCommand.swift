@@ -15,9 +15,19 @@ struct MillraceCommand: AsyncParsableCommand {
         version: "millrace \(MillraceVersion.current)",
         groupedSubcommands: [
             CommandGroup(name: "Work", subcommands: [Run.self, Submit.self, Watch.self, AgentCommand.self]),
-            CommandGroup(name: "Define", subcommands: [Define.self, Validate.self, Schema.self, Import.self, Graph.self, Explain.self, Test.self]),
+            CommandGroup(
+                name: "Define",
+                subcommands: [
+                    Define.self, Validate.self, Schema.self, Import.self, Graph.self, Explain.self, Test.self, Diff.self,
+                ]
+            ),
             CommandGroup(name: "Look", subcommands: [Status.self, Runs.self, Logs.self, Events.self, Doctor.self]),
-            CommandGroup(name: "Steer", subcommands: [Cancel.self, Pause.self, Resume.self, Retry.self, Resolve.self]),
+            CommandGroup(
+                name: "Steer",
+                subcommands: [
+                    Cancel.self, Pause.self, Resume.self, Retry.self, Resolve.self, AddSteps.self, Migrate.self,
+                ]
+            ),
             CommandGroup(name: "The embedded database", subcommands: [Up.self, Down.self, Psql.self]),
             CommandGroup(name: "Measure", subcommands: [Bench.self]),
         ]

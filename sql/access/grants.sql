@@ -34,7 +34,7 @@ GRANT EXECUTE ON FUNCTION
     millrace.submit(text, jsonb, integer, integer, text, jsonb, timestamptz, timestamptz, text, bigint, integer, text, jsonb),
     millrace.submit_many(text, jsonb[], integer, integer, text, jsonb, timestamptz, timestamptz, text[], text),
     millrace.cancel(bigint, text), millrace.pause(bigint), millrace.resume(bigint), millrace.retry(bigint, text), millrace.resolve(bigint, text, jsonb, text, text),
-    millrace.add_steps(bigint, jsonb, integer, integer),
+    millrace.add_steps(bigint, jsonb, integer, integer), millrace.migrate_run(bigint, integer, boolean), millrace.diff_versions(text, integer, integer),
     millrace.signal(bigint, text, jsonb), millrace.complete_human_step(bigint, text, jsonb, text, integer),
     millrace.assign_human_step(bigint, text, text, text, integer), millrace.claim_human_step(bigint, text, text, integer)
 TO millrace_client;
@@ -51,6 +51,7 @@ TO millrace_agent;
 
 -- A step may add steps to its run.
 GRANT EXECUTE ON FUNCTION millrace.add_steps(bigint, jsonb, integer, integer) TO millrace_agent;
+GRANT EXECUTE ON FUNCTION millrace.diff_versions(text, integer, integer) TO millrace_viewer;
 
 -- Events are read by clients and, to publish them, by agents.
 GRANT EXECUTE ON FUNCTION

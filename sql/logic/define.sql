@@ -121,7 +121,9 @@ BEGIN
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
         settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally)
-    SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id, s.rule, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
+    SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id,
+           -- a step without needs has nothing to judge
+           CASE WHEN b.needs_count = 0 THEN 0 ELSE s.rule END, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
            coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
            coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
            coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),

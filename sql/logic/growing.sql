@@ -119,12 +119,12 @@ BEGIN
     WHERE e.need = e.key OR e.need <> ALL (known) AND NOT jsonb_path_exists(part, '$.steps[*] ? (@.key == $k)', jsonb_build_object('k', e.need));
 
     RETURN QUERY
-    SELECT 'edges.' || e.key, 'MR112', format('step "%s" would need "%s", but only one of them is a step of finally', e.key, e.need), 'Steps of finally run when all others have ended.'
+    SELECT 'edges.' || e.key, 'MR112', format('step "%s" would need "%s", and one of them is a step of finally', e.key, e.need), 'Steps of finally run when all others have ended, as they were defined.'
     FROM (SELECT step ->> 'key', need FROM jsonb_array_elements(part -> 'steps') step, jsonb_array_elements_text(CASE WHEN jsonb_typeof(step -> 'needs') = 'array' THEN step -> 'needs' ELSE '[]' END) need
           UNION ALL SELECT e.key, need FROM jsonb_each(growth -> 'edges') e, jsonb_array_elements_text(e.value) need) e (key, need)
     LEFT JOIN millrace_internal.step_definition k ON k.key = e.key AND k.version_id = v.version_id
     LEFT JOIN millrace_internal.step_definition n ON n.key = e.need AND n.version_id = v.version_id
-    WHERE coalesce(k.finally, false) <> coalesce(n.finally, false);
+    WHERE k.finally OR n.finally;
     n := jsonb_array_length(part -> 'steps');
     IF n > 0 THEN
         RETURN QUERY

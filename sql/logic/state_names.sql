@@ -15,7 +15,7 @@ COMMENT ON FUNCTION millrace_internal.run_state_name(smallint) IS 'Name of a run
 
 CREATE OR REPLACE FUNCTION millrace_internal.event_kind_name(kind smallint)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE kind WHEN 30 THEN 'run_grown' WHEN 40 THEN 'step_assigned' WHEN 41 THEN 'step_answered' ELSE (ARRAY['run_submitted', 'run_paused', 'run_resumed', 'run_completed', 'run_failed', 'run_cancelled', 'run_reopened',
+    SELECT CASE kind WHEN 30 THEN 'run_grown' WHEN 31 THEN 'run_migrated' WHEN 40 THEN 'step_assigned' WHEN 41 THEN 'step_answered' ELSE (ARRAY['run_submitted', 'run_paused', 'run_resumed', 'run_completed', 'run_failed', 'run_cancelled', 'run_reopened',
                   'step_started', 'step_waiting', 'step_released', 'step_completed', 'step_failed', 'step_skipped',
                   'step_cancelled', 'step_resolved', 'step_reset', 'run_ending'])[kind] END
 $$;

@@ -138,6 +138,7 @@ public enum EventKind: String, Sendable, Hashable, CaseIterable {
     case stepResolved = "step_resolved"
     case stepReset = "step_reset"
     case runGrown = "run_grown"
+    case runMigrated = "run_migrated"
     case stepAssigned = "step_assigned"
     case stepAnswered = "step_answered"
 }
