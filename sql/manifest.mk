@@ -19,7 +19,8 @@ STATE_FILES = \
   state/subscription.sql \
   state/duration.sql \
   state/output.sql \
-  state/step_note.sql
+  state/step_note.sql \
+  state/dead_letter.sql
 
 LOGIC_FILES = \
   logic/error.sql \
@@ -41,6 +42,8 @@ LOGIC_FILES = \
   logic/fan_out_definition.sql \
   logic/error_class.sql \
   logic/wait_definition.sql \
+  logic/on_error.sql \
+  logic/step_deadline.sql \
   logic/definition_parse.sql \
   logic/definition_check.sql \
   logic/define.sql \
@@ -58,6 +61,7 @@ LOGIC_FILES = \
   logic/claim.sql \
   logic/finish.sql \
   logic/fall.sql \
+  logic/dead_letter.sql \
   logic/lock.sql \
   logic/enter.sql \
   logic/wait.sql \
@@ -98,6 +102,7 @@ LOGIC_FILES = \
   logic/read_events.sql \
   logic/event_summary.sql \
   logic/event_retention.sql \
+  logic/staleness.sql \
   logic/metrics.sql
 
 ACCESS_FILES = \

@@ -154,7 +154,7 @@ load_block(int32 version_id, int32 def_no)
 			"SELECT d.def_no, d.handler_id, d.queue_id, d.needs_count, "
 			"d.rank, d.rule, d.priority, d.closing, "
 			"d.takes_input, d.timeout, d.delay, d.key, d.workflow, d.handler, d.dependents, d.settings, d.needs, d.input IS NOT NULL OR d.finally, "
-			"d.entered OR coalesce(d.traits OPERATOR(pg_catalog.?) 'when', false), "
+			"millrace_internal.is_looked_at(d.traits), "
 			"d.fills, "
 			"(SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = $1), "
 			"d.traits OPERATOR(pg_catalog.?) 'output_shape' IS TRUE "

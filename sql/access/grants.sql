@@ -22,7 +22,7 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION
     millrace_internal.clock(), millrace_internal.step_state_name(smallint), millrace_internal.run_state_name(smallint), millrace_internal.event_kind_name(smallint),
-    millrace_internal.run_tally(bigint), millrace_internal.effective_priority(smallint, smallint), millrace_internal.sink_depths(), millrace_internal.running_steps(),
+    millrace_internal.run_tally(bigint), millrace_internal.effective_priority(smallint, smallint), millrace_internal.runs_alive(bigint, bigint), millrace_internal.waiting_since(bigint, integer), millrace_internal.sink_depths(), millrace_internal.running_steps(),
     millrace_internal.rank_of(integer, integer, real),
     millrace_internal.dispatcher_status(), millrace_internal.subscription_lag(millrace_internal.event_position), millrace_internal.graph_ancestors(bytea, integer), millrace_internal.graph_descendants(bytea, integer),
     millrace.run_output(bigint), millrace.critical_path(bigint), millrace.affected_by(bigint, text), millrace.explain_workflow(text, integer), millrace.why_not_ready(bigint, text), millrace.metrics(), millrace.validate_workflow(jsonb)
@@ -59,4 +59,4 @@ GRANT EXECUTE ON FUNCTION
 TO millrace_client, millrace_agent;
 
 -- millrace_admin does all that, and runs the installation.
-GRANT EXECUTE ON FUNCTION millrace.adopt(), millrace.keep(), millrace.sweep(), millrace.set_clock(timestamptz), millrace.set_tenant_weight(text, real) TO millrace_admin;
+GRANT EXECUTE ON FUNCTION millrace.adopt(), millrace.keep(), millrace.sweep(), millrace.set_clock(timestamptz), millrace.set_tenant_weight(text, real), millrace.set_staleness(text, text, interval) TO millrace_admin;

@@ -87,7 +87,7 @@ BEGIN
     WHERE (n.ordinal > main) = (k.ord > main);
     SELECT * INTO g FROM millrace_internal.graph_build(cardinality(keys), coalesce(froms, '{}'), coalesce(tos, '{}'), rules, expected, 16 * 1024 * 1024);
 
-    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, looked_at_roots, finally_roots, finally_closing, phased, graph, defined_by, search_path)
+    INSERT INTO millrace_internal.version (version_id, workflow_id, version, inline, content_hash, definition, on_failure, steps, edges, closing, roots, looked_at_roots, finally_roots, finally_closing, phased, deadline, graph, defined_by, search_path)
     SELECT new_id, owner_id, coalesce((SELECT max(v.version) FROM millrace_internal.version v WHERE v.workflow_id = owner_id), 0) + 1,
            is_inline, hash, definition, CASE definition ->> 'on_failure' WHEN 'cancel' THEN 1 ELSE 0 END, cardinality(keys),
            (SELECT sum(cardinality(millrace_internal.graph_needs(g.graph, n))) FROM generate_series(1, cardinality(keys)) n),
@@ -95,10 +95,11 @@ BEGIN
            ARRAY(SELECT n.def_no FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.needs_count[n.def_no] = 0 AND n.ordinal <= main ORDER BY 1),
            (SELECT array_agg(n.def_no ORDER BY n.def_no) FROM millrace_internal.definition_steps(definition) s
             JOIN unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) USING (ordinal)
-            WHERE g.needs_count[n.def_no] = 0 AND n.ordinal <= main AND (s.traits ? 'when' OR millrace_internal.is_entered(s.traits))),
+            WHERE g.needs_count[n.def_no] = 0 AND n.ordinal <= main AND millrace_internal.is_looked_at(s.traits)),
            (SELECT array_agg(n.def_no ORDER BY n.def_no) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.needs_count[n.def_no] = 0 AND n.ordinal > main),
            nullif((SELECT count(*) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.closing[n.def_no] AND n.ordinal > main), 0),
            definition ? 'finally' AND jsonb_array_length(definition -> 'finally') > 0,
+           millrace_internal.seconds(definition -> 'deadline'),
            g.graph, definer::regrole, path_of_definer;
 
     PERFORM millrace_internal.definitions_write(new_id, definition, expected, g.graph, g.def_no, g.level, g.rank, g.needs_count, g.closing, g.dependents_start, g.dependents);
@@ -120,7 +121,7 @@ DECLARE
 BEGIN
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
-        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally)
+        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally, on_error)
     SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id,
            -- a step without needs has nothing to judge
            CASE WHEN b.needs_count = 0 THEN 0 ELSE s.rule END, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
@@ -131,7 +132,7 @@ BEGIN
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
            f.settings, f.input, f.fills, s.required, b.level, b.rank, b.needs_count, b.closing,
            nullif(dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(graph, n.def_no) || coalesce(looked_up.needs, '{}'), '{}'),
-           s.traits, millrace_internal.is_entered(s.traits), s.ordinal > main
+           s.traits, millrace_internal.is_entered(s.traits), s.ordinal > main, takes_over.def_no
     FROM millrace_internal.definition_steps(definition) s
     JOIN unnest(def_nos) WITH ORDINALITY n (def_no, ordinal) ON n.ordinal = s.ordinal
     JOIN unnest(levels, ranks, needs_counts, closings, dependents_start[1:cardinality(levels)], dependents_start[2:])
@@ -139,6 +140,7 @@ BEGIN
     LEFT JOIN (SELECT e.ordinal, array_agg(def_nos[k.ord] ORDER BY def_nos[k.ord]) AS needs
                FROM millrace_internal.definition_needs(definition) e JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)
                WHERE e.ordinal > main AND k.ord <= main GROUP BY 1) looked_up ON looked_up.ordinal = s.ordinal
+    LEFT JOIN (SELECT k.key, def_nos[k.ord] AS def_no FROM unnest(keys) WITH ORDINALITY k (key, ord)) takes_over ON takes_over.key = s.on_error
     JOIN millrace_internal.handler h ON h.name = s.handler
     JOIN millrace_internal.queue q ON q.name = s.queue
     CROSS JOIN LATERAL millrace_internal.fill_prepare(s.settings, s.input) f;

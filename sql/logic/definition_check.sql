@@ -5,8 +5,8 @@
 CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
-        WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'steps', 'finally', 'output']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version']
+        WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'deadline', 'steps', 'finally', 'output']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version', 'on_error', 'deadline']
         WHEN 'for_each' THEN ARRAY['in', 'parallel', 'failures', 'chunk']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
@@ -94,6 +94,7 @@ BEGIN
     RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.wait_problems(step, at_path) w;
     RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fan_out_problems(step, at_path) f;
     RETURN QUERY SELECT r.path, r.code, r.message, r.hint FROM millrace_internal.sub_run_problems(step, at_path) r;
+    RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.failure_problems(step, at_path) p;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES
@@ -174,7 +175,10 @@ BEGIN
 
     RETURN QUERY
     SELECT millrace_internal.node_path(definition, t) || '.needs', 'MR105', format('step "%s" needs itself', keys[t]), 'Remove its own key from its needs.'
-    FROM unnest(froms, tos) e (f, t) WHERE f = t;
+    FROM unnest(froms, tos) e (f, t) WHERE f = t AND NOT EXISTS (SELECT FROM millrace_internal.definition_handled(definition) h WHERE h.on_error = h.key AND h.ordinal = f);
+    IF FOUND THEN unfit := true; END IF;
+
+    RETURN QUERY SELECT o.path, o.code, o.message, o.hint FROM millrace_internal.on_error_problems(definition, keys) o;
     IF FOUND OR unfit THEN RETURN; END IF;
 
     ring := (millrace_internal.graph_build(cardinality(keys), coalesce(froms, '{}'), coalesce(tos, '{}'),
@@ -232,6 +236,7 @@ BEGIN
          'The run''s output is filled in from "run" and "needs", which has the outputs of all steps.',
          definition ? 'output' AND EXISTS (SELECT FROM millrace_internal.input_paths(definition -> 'output') leaf WHERE millrace_internal.path_problem(leaf) IS NOT NULL))
     ) p (path, code, message, hint, wrong) WHERE p.wrong;
+    RETURN QUERY SELECT d.path, d.code, d.message, d.hint FROM millrace_internal.deadline_problems(definition, '') d;
     IF jsonb_typeof(definition -> 'defaults') = 'object' THEN
         RETURN QUERY SELECT u.path, u.code, u.message, u.hint FROM millrace_internal.unknown_keys(definition -> 'defaults', 'defaults', 'defaults') u;
         RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.policy_problems(definition -> 'defaults', 'defaults') p;

@@ -76,7 +76,7 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.engine_hold(smallint, bigint[], integer[], smallint, jsonb[]) IS 'The engine takes steps into its own hands.';
 
 -- Arguments: steps that are ready; their last states (10, 11, 12), outputs of the completed, what the others say
--- Tables changed: step, event, output.
+-- Tables changed: step, event, output, dead_letter.
 CREATE OR REPLACE FUNCTION millrace_internal.engine_end(in_shard smallint, run_ids bigint[], step_nos integer[], in_states smallint[], outputs jsonb[], errors text[])
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -85,14 +85,20 @@ DECLARE
 BEGIN
     WITH ended AS (
         UPDATE millrace_internal.step s
-        SET state = u.state, attempts = s.attempts + 1, token = s.token + 1, finished_at = now_at, error = CASE u.state WHEN 11 THEN u.error END
+        SET state = u.state, attempts = s.attempts + 1, token = s.token + 1, finished_at = now_at, error = CASE u.state WHEN 11 THEN u.error END, error_class = CASE u.state WHEN 11 THEN 'fatal' END
         FROM unnest(run_ids, step_nos, in_states, outputs, errors) WITH ORDINALITY u (run_id, step_no, state, output, error, ord)
         WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
-        RETURNING u.ord, s.run_id, s.step_no, s.attempts, u.state, u.output, u.error),
+        RETURNING u.ord, s.run_id, s.step_no, s.version_id, s.def_no, s.attempts, u.state, u.output, u.error),
+    dead AS (
+        INSERT INTO millrace_internal.dead_letter (shard, run_id, step_no, failed_at)
+        SELECT in_shard, e.run_id, e.step_no, now_at FROM ended e
+        WHERE e.state = 11 AND (SELECT d.on_error FROM millrace_internal.step_definition d WHERE d.version_id = e.version_id AND d.def_no = e.def_no) IS NULL
+        ORDER BY e.run_id, e.step_no
+        ON CONFLICT (run_id, step_no, shard) DO UPDATE SET failed_at = excluded.failed_at),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)
         SELECT e.run_id, now_at, pg_current_xact_id()::text::bigint, e.step_no, e.attempts, in_shard, CASE e.state WHEN 10 THEN 11 WHEN 11 THEN 12 ELSE 13 END,
-               CASE e.state WHEN 11 THEN jsonb_build_object('error', e.error, 'outcome', 'fatal') WHEN 12 THEN jsonb_build_object('reason', e.error) END
+               CASE e.state WHEN 11 THEN jsonb_build_object('error', e.error, 'outcome', 'fatal', 'class', 'fatal') WHEN 12 THEN jsonb_build_object('reason', e.error) END
         FROM ended e ORDER BY e.ord)
     INSERT INTO millrace_internal.output (shard, run_id, step_no, output)
     SELECT in_shard, e.run_id, e.step_no, e.output FROM ended e WHERE e.state = 10 AND e.output IS NOT NULL;

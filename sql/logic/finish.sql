@@ -15,7 +15,7 @@ COMMENT ON FUNCTION millrace_internal.backoff(integer, double precision, double 
 -- Returns: what was applied, by place in the arguments; the dependents that were hit, with how many of their needs ended and how
 -- many of these badly; per run the closing steps that ended and the steps that failed; per receipt how many of its steps were
 -- settled; steps that are ready again and steps that wait.
--- Locks: own rows, ascending. Tables changed: step, event.
+-- Locks: own rows, ascending. Tables changed: step, event, dead_letter.
 CREATE OR REPLACE FUNCTION millrace_internal.finish(
     in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[], errors text[], elapsed double precision[], classes text[],
     OUT applied integer[],
@@ -36,6 +36,7 @@ BEGIN
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
         SELECT u.ord, s.run_id, s.step_no, s.version_id, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, r.wait,
                CASE WHEN s.step_no > 1000000 THEN ARRAY[-s.def_no] ELSE d.dependents END AS dependents, d.closing AND s.step_no <= 1000000 AS closing,
+               d.on_error IS NOT NULL AS handled,
                CASE WHEN u.code = 1 THEN 10
                     WHEN u.code = 5 THEN 2
                     WHEN u.code = 7 THEN 12
@@ -61,14 +62,14 @@ BEGIN
             error_class = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.class, s.error_class) END
         FROM mine m
         WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state IN (4, 5) AND s.token = m.token
-        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.wait, m.dependents, m.closing, s.version_id <> m.version_id AS moved,
+        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.wait, m.dependents, m.closing, m.handled, s.version_id <> m.version_id AS moved,
                   coalesce(s.finished_at, frozen, clock_timestamp()) AS at, CASE m.next WHEN 1 THEN s.ready_at END AS due_at),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
         SELECT o.run_id, o.at, xact, o.step_no, nullif(in_agent_id, 0), CASE WHEN o.code = 5 THEN o.attempts + 1 ELSE o.attempts END, in_shard,
                CASE WHEN o.next = 10 THEN 11 WHEN o.next = 11 THEN 12 WHEN o.next = 12 THEN 13 WHEN o.code IN (5, 6) THEN 10 ELSE 9 END,
                CASE WHEN o.code = 1 THEN NULL
-                    WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost'])[o.code], 'class', o.class)
+                    WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost', 'skipped', 'deadline'])[o.code], 'class', o.class)
                     WHEN o.code IN (5, 7) THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
                     WHEN o.code = 6 THEN jsonb_build_object('reason', 'agent lost')
                     ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END, 'class', o.class,
@@ -78,8 +79,12 @@ BEGIN
         SELECT o.run_id, dependent, count(*)::integer AS n, count(*) FILTER (WHERE o.next <> 10)::integer AS bad
         FROM own o, unnest(o.dependents) dependent WHERE o.next >= 10 GROUP BY 1, 2),
     ended AS MATERIALIZED (
-        SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.next = 11)::integer AS failed
+        SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.next = 11 AND NOT o.handled)::integer AS failed
         FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) AND o.step_no <= 1000000 GROUP BY 1),
+    dead AS (
+        INSERT INTO millrace_internal.dead_letter (shard, run_id, step_no, failed_at)
+        SELECT in_shard, o.run_id, o.step_no, o.at FROM own o WHERE o.next = 11 AND NOT o.handled AND o.step_no <= 1000000 ORDER BY o.run_id, o.step_no
+        ON CONFLICT (run_id, step_no, shard) DO UPDATE SET failed_at = excluded.failed_at),
     receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
     SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n,
            o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due, o.moved

@@ -258,12 +258,12 @@ RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_n
 BEGIN
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
-        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally)
+        settings, input, fills, required, level, rank, needs_count, closing, dependents, needs, traits, entered, finally, on_error)
     SELECT new_id, d.def_no, d.key, d.workflow, d.handler_id, d.handler, d.queue_id, d.rule, d.rule_path, d.priority, d.takes_input,
         d.retry_limit, d.retry_backoff, d.retry_factor, d.retry_max, d.retry_jitter, d.retry_classes, d.timeout, d.delay, d.expected,
         d.settings, d.input, d.fills, d.required, b.level, b.rank, b.needs_count, b.closing,
         nullif(dependents[b.first_dependent:b.past_dependents - 1], '{}'),
-        CASE WHEN d.def_no = ANY (gained) THEN ARRAY(SELECT DISTINCT n FROM unnest(coalesce(d.needs, '{}') || millrace_internal.graph_needs(graph, d.def_no)) n ORDER BY n) ELSE d.needs END, d.traits, d.entered, d.finally
+        CASE WHEN d.def_no = ANY (gained) THEN ARRAY(SELECT DISTINCT n FROM unnest(coalesce(d.needs, '{}') || millrace_internal.graph_needs(graph, d.def_no)) n ORDER BY n) ELSE d.needs END, d.traits, d.entered, d.finally, d.on_error
     FROM millrace_internal.step_definition d
     JOIN unnest(levels, ranks, needs_counts, closings, dependents_start[1:cardinality(levels)], dependents_start[2:])
          WITH ORDINALITY b (level, rank, needs_count, closing, first_dependent, past_dependents, def_no) ON b.def_no = d.def_no

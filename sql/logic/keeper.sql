@@ -9,7 +9,7 @@ DECLARE
     now_at timestamptz := millrace_internal.clock();
 BEGIN
     PERFORM millrace_internal.partitions_ensure(), millrace_internal.sink_ensure();
-    IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_deadlines(now_at)
+    IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_deadlines(now_at) OR millrace_internal.keep_step_deadlines(now_at)
        OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at)
        OR millrace_internal.keep_run_horizon() OR millrace_internal.keep_event_summaries() OR millrace_internal.keep_event_retention(now_at)
        OR millrace_internal.keep_outputs(now_at) THEN

@@ -58,7 +58,7 @@ BEGIN
          AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id AND s.step_no <= 1000000
     JOIN millrace_internal.version v ON v.version_id = s.version_id AND v.on_failure = 1
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE millrace_internal.is_last_try(u.code, u.class, s.attempts, d.retry_limit, d.retry_classes, lost_limit);
+    WHERE millrace_internal.is_last_try(u.code, u.class, s.attempts, d.retry_limit, d.retry_classes, lost_limit) AND d.on_error IS NULL;
     IF doomed IS NOT NULL THEN
         PERFORM millrace_internal.lock_steps(in_shard, doomed, run_ids, step_nos);
     END IF;

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION millrace.metrics()
 RETURNS TABLE (name text, labels jsonb, value double precision)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 BEGIN
     RETURN QUERY
     SELECT 'millrace_queue_depth', jsonb_build_object('queue', q.queue, 'handler', q.handler), q.depth::double precision FROM millrace.queues q
@@ -13,6 +13,8 @@ BEGIN
     UNION ALL SELECT 'millrace_runs_submitted_total', '{}', (SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM millrace_internal.run_seq s)::double precision
     UNION ALL SELECT 'millrace_events_total', '{}', (SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END FROM millrace_internal.event_id_seq s)::double precision
     UNION ALL SELECT 'millrace_timers', '{}', greatest((SELECT c.reltuples FROM pg_class c WHERE c.oid = 'millrace_internal.timer'::regclass), 0)::double precision
+    UNION ALL SELECT 'millrace_dead_letters', '{}', (SELECT count(*) FROM millrace_internal.dead_letter)::double precision
+    UNION ALL SELECT 'millrace_steps_stale', jsonb_build_object('state', s.state, 'queue', s.queue), count(*)::double precision FROM millrace.stale_steps s GROUP BY s.state, s.queue
     UNION ALL SELECT 'millrace_dispatcher_' || m.name, '{}', m.value FROM millrace.dispatcher d
         CROSS JOIN LATERAL (VALUES ('entries_used', d.entries_used::double precision), ('entries_max', d.entries_max::double precision),
                                    ('stale_total', d.stale::double precision), ('dropped_total', d.dropped::double precision),

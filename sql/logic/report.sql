@@ -41,7 +41,7 @@ BEGIN
             started_tokens := started_tokens || next.tokens; started_attempts := started_attempts || next.attempts;
         END IF;
     ELSE
-        IF codes && '{2, 3, 4, 6}' THEN
+        IF codes && '{2, 3, 4, 6, 8}' THEN
             PERFORM millrace_internal.lock_doomed(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, classes);
         END IF;
         own := millrace_internal.finish(in_shard, in_agent_id, run_ids, step_nos, tokens, codes, errors, elapsed, classes);

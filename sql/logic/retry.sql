@@ -15,7 +15,8 @@ BEGIN
     PERFORM millrace_internal.lock_run_steps(r.shard, r.run_id, false);
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = r.run_id AND n.shard = r.shard FOR NO KEY UPDATE;
     SELECT array_agg(s.step_no ORDER BY s.step_no) INTO revived FROM millrace_internal.step s
-    WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no <= 1000000 AND (s.state = 11 OR (s.state = 13 AND r.finished_at IS NOT NULL));
+    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = s.def_no
+    WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no <= 1000000 AND (s.state = 11 AND d.on_error IS NULL OR (s.state = 13 AND r.finished_at IS NOT NULL));
     IF def.def_no IS NOT NULL THEN
         IF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state = 11) THEN
             PERFORM millrace_internal.fail('MR034', format('step "%s" of run %s has not failed', def.key, r.run_id), NULL, 'Only a failed step can be retried.');
@@ -33,6 +34,7 @@ BEGIN
     SET version_id = r.version_id, state = 2, attempts = 0, needs_left = 0, ready_at = millrace_internal.clock(), finished_at = NULL
     WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no = ANY (again);
     PERFORM millrace_internal.make_ready(r.shard, array_fill(r.run_id, ARRAY[cardinality(again)]), again);
+    PERFORM millrace_internal.deadlines_begin(r.shard, array_fill(r.run_id, ARRAY[cardinality(again)]), again);
     PERFORM millrace_internal.run_reopen(r);
     RETURN cardinality(again);
 END $$;
@@ -69,11 +71,12 @@ BEGIN
     SELECT r.run_id, now_at, pg_current_xact_id()::text::bigint, n, 0, r.shard, 16
     FROM (SELECT unnest(revived) WHERE again UNION SELECT unnest(waits.steps)) u (n)
     WHERE n = ANY (ended.steps) ORDER BY n;
+    DELETE FROM millrace_internal.dead_letter l WHERE l.run_id = r.run_id AND l.step_no = ANY (revived) AND l.shard = r.shard;
     -- the steps will tell of their new start only
     UPDATE millrace_internal.run n SET started_at = least(n.started_at, ended.started_at) WHERE n.run_id = r.run_id AND n.shard = r.shard;
     RETURN ARRAY(SELECT n FROM unnest(revived) n WHERE n <> ALL (coalesce(waits.steps, '{}')) ORDER BY n);
 END $$;
-COMMENT ON FUNCTION millrace_internal.reopen(millrace_internal.run, integer[], boolean) IS 'Takes back what followed from the end of these steps. Tables changed: step, run, event.';
+COMMENT ON FUNCTION millrace_internal.reopen(millrace_internal.run, integer[], boolean) IS 'Takes back what followed from the end of these steps. Tables changed: step, run, dead_letter, event.';
 
 -- A run goes on after steps were reopened, or ends anew if nothing is left to do. The caller holds its steps and its row.
 CREATE OR REPLACE FUNCTION millrace_internal.run_reopen(r millrace_internal.run)
@@ -102,14 +105,14 @@ BEGIN
         RETURN;
     END IF;
     WITH known AS MATERIALIZED (
-        SELECT d.def_no, d.closing, d.dependents, d.finally, coalesce(s.state, 0) AS state
+        SELECT d.def_no, d.closing, d.dependents, d.finally, coalesce(s.state, 0) AS state, millrace_internal.is_handled(s.state, d.on_error) AS handled
         FROM millrace_internal.step_definition d
         LEFT JOIN millrace_internal.step s ON s.run_id = in_run_id AND s.step_no = d.def_no AND s.shard = in_shard
         WHERE d.version_id = r.version_id),
     leading_on AS (
         SELECT DISTINCT k.def_no FROM known k, unnest(k.dependents) dependent JOIN known n ON n.def_no = dependent AND n.state = 0
         WHERE k.state < 10 AND NOT k.closing)
-    SELECT count(*) FILTER (WHERE k.state < 10 AND l.def_no IS NULL AND k.finally = (r.phase IS NOT NULL)), count(*) FILTER (WHERE k.state = 11)
+    SELECT count(*) FILTER (WHERE k.state < 10 AND l.def_no IS NULL AND k.finally = (r.phase IS NOT NULL)), count(*) FILTER (WHERE k.state = 11 AND NOT k.handled)
     INTO r.closing_left, r.steps_failed
     FROM known k LEFT JOIN leading_on l USING (def_no);
     IF r.closing_left = 0 AND (SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = r.version_id) THEN

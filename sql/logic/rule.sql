@@ -57,25 +57,26 @@ CREATE OR REPLACE FUNCTION millrace_internal.rule_holds(in_shard smallint, in_ru
 RETURNS boolean LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 BEGIN
-    RETURN (SELECT CASE in_rule WHEN 2 THEN bool_and(s.state IN (10, 12))
+    RETURN (SELECT CASE in_rule WHEN 2 THEN bool_and(s.state IN (10, 12) OR millrace_internal.is_handled(s.state, d.on_error))
                                 WHEN 3 THEN bool_and(s.state IN (11, 14))
                                 ELSE jsonb_path_match(jsonb_object_agg(d.key, millrace_internal.step_state_name(s.state)), in_path) END
             FROM unnest(in_needs) n (def_no)
             CROSS JOIN LATERAL (SELECT s.state FROM millrace_internal.step s
                                 WHERE s.run_id = in_run_id AND s.step_no = n.def_no AND s.shard = in_shard OFFSET 0) s
-            CROSS JOIN LATERAL (SELECT d.key FROM millrace_internal.step_definition d
+            CROSS JOIN LATERAL (SELECT d.key, d.on_error FROM millrace_internal.step_definition d
                                 WHERE d.version_id = in_version_id AND d.def_no = n.def_no OFFSET 0) d);
 END $$;
 COMMENT ON FUNCTION millrace_internal.rule_holds(smallint, bigint, integer, integer[], smallint, jsonpath) IS 'none_failed, all_failed and expressions.';
 
--- Whether one of the needs failed, was cancelled, or fell with one that did.
-CREATE OR REPLACE FUNCTION millrace_internal.some_need_fell(in_shard smallint, in_run_id bigint, in_needs integer[])
+-- Whether one of the needs failed with nobody to handle it, was cancelled, or fell with one that did.
+CREATE OR REPLACE FUNCTION millrace_internal.some_need_fell(in_shard smallint, in_run_id bigint, in_version_id integer, in_needs integer[])
 RETURNS boolean LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 BEGIN
     RETURN EXISTS (SELECT FROM unnest(in_needs) n (def_no)
                    CROSS JOIN LATERAL (SELECT s.state FROM millrace_internal.step s
                                        WHERE s.run_id = in_run_id AND s.step_no = n.def_no AND s.shard = in_shard OFFSET 0) s
-                   WHERE s.state IN (11, 13, 14));
+                   WHERE s.state IN (13, 14)
+                      OR s.state = 11 AND (SELECT d.on_error FROM millrace_internal.step_definition d WHERE d.version_id = in_version_id AND d.def_no = n.def_no) IS NULL);
 END $$;
-COMMENT ON FUNCTION millrace_internal.some_need_fell(smallint, bigint, integer[]) IS 'What tells a fallen step from one that is skipped.';
+COMMENT ON FUNCTION millrace_internal.some_need_fell(smallint, bigint, integer, integer[]) IS 'What tells a fallen step from one that is skipped.';

@@ -66,6 +66,9 @@ BEGIN
         IF done.waiting_runs IS NOT NULL THEN
             PERFORM millrace_internal.timers_set(in_shard, done.waiting_runs, done.waiting_steps, done.waiting_tokens, done.waiting_due);
         END IF;
+        IF p.limited THEN
+            PERFORM millrace_internal.deadlines_begin(in_shard, p.runs, p.defs);
+        END IF;
         over := millrace_internal.enter(in_shard, done.entering_runs, done.entering_steps);
         rest := millrace_internal.settle_ended(in_shard, done.skipped_runs || over.runs, done.skipped_defs || over.defs,
                                                array_fill(12::smallint, ARRAY[coalesce(cardinality(done.skipped_runs), 0)]) || over.states);
@@ -85,7 +88,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.settle_plan(
     OUT runs bigint[], OUT defs integer[], OUT versions integer[], OUT n integer[], OUT bad integer[], OUT needs_counts integer[], OUT rules smallint[],
     OUT delays double precision[], OUT barred boolean[], OUT entered boolean[], OUT paused boolean[], OUT untouched boolean[], OUT queues integer[], OUT handlers integer[], OUT priorities smallint[],
     OUT tenants integer[], OUT ranks real[], OUT promising boolean[], OUT partial_runs bigint[], OUT partial_defs integer[], OUT moot_runs bigint[],
-    OUT falling_runs bigint[], OUT falling_defs integer[], OUT verdicts boolean[], OUT bad_states smallint[], OUT looks boolean)
+    OUT falling_runs bigint[], OUT falling_defs integer[], OUT verdicts boolean[], OUT bad_states smallint[], OUT looks boolean, OUT limited boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
@@ -107,10 +110,10 @@ BEGIN
            array_agg(h.def_no) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL),
            array_agg(v.verdict),
            -- a branch that is not taken is skipped; what a failure above keeps from running has fallen
-           array_agg(CASE WHEN v.may_fall AND d.rule IN (0, 2, 10) AND millrace_internal.some_need_fell(in_shard, h.run_id, d.needs) THEN 14 ELSE 12 END::smallint),
-           bool_or(d.rule BETWEEN 2 AND 4 OR d.traits ? 'when')
+           array_agg(CASE WHEN v.may_fall AND d.rule IN (0, 2, 10) AND millrace_internal.some_need_fell(in_shard, h.run_id, d.version_id, d.needs) THEN 14 ELSE 12 END::smallint),
+           bool_or(d.rule BETWEEN 2 AND 4 OR d.traits ? 'when'), bool_or(d.traits ? 'deadline')
     INTO runs, defs, versions, n, bad, needs_counts, rules, delays, barred, entered, paused, untouched, queues, handlers, priorities, tenants, ranks, promising, partial_runs, partial_defs, moot_runs,
-         falling_runs, falling_defs, verdicts, bad_states, looks
+         falling_runs, falling_defs, verdicts, bad_states, looks, limited
     FROM (SELECT * FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad)
           WHERE (h.run_id & 255) = in_shard ORDER BY h.run_id, h.def_no) h
     JOIN millrace_internal.run r ON r.run_id = h.run_id AND r.shard = in_shard
@@ -246,13 +249,13 @@ CREATE OR REPLACE FUNCTION millrace_internal.settle_ended(in_shard smallint, in_
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
     WITH over AS MATERIALIZED (
-        SELECT u.run_id, u.state, d.dependents, d.closing
+        SELECT u.run_id, u.state, d.dependents, d.closing, u.state = 11 AND d.on_error IS NULL AS failed
         FROM unnest(in_runs, in_defs, in_states) u (run_id, def_no, state)
         JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
         JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.def_no),
     hit AS (SELECT o.run_id, dependent, count(*)::integer AS n, count(*) FILTER (WHERE o.state <> 10)::integer AS bad
             FROM over o, unnest(o.dependents) dependent GROUP BY 1, 2),
-    ended AS (SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.state = 11)::integer AS failed
+    ended AS (SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.failed)::integer AS failed
               FROM over o WHERE o.closing OR o.state = 11 GROUP BY 1)
     SELECT h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed
     FROM (SELECT array_agg(run_id ORDER BY run_id, dependent) AS runs, array_agg(dependent ORDER BY run_id, dependent) AS defs,

@@ -116,9 +116,10 @@ BEGIN
         END IF;
     END IF;
 
-    SELECT ver.closing, ver.roots, ver.looked_at_roots INTO v FROM millrace_internal.version ver WHERE ver.version_id = in_version_id;
+    SELECT ver.closing, ver.roots, ver.looked_at_roots, ver.deadline INTO v FROM millrace_internal.version ver WHERE ver.version_id = in_version_id;
     now_at := millrace_internal.clock();
     due_at := CASE WHEN in_not_before > now_at THEN in_not_before END;
+    in_deadline := coalesce(in_deadline, now_at + make_interval(secs => v.deadline));
 
     made := millrace_internal.work_submit(in_shard, in_version_id, run_ids, in_tenant_id, in_priority::smallint, v.closing,
         CASE WHEN v.looked_at_roots IS NULL THEN v.roots ELSE ARRAY(SELECT n FROM unnest(v.roots) n WHERE n <> ALL (v.looked_at_roots) ORDER BY n) END, now_at, due_at,

@@ -25,6 +25,7 @@ CREATE TABLE millrace_internal.version (
     finally_roots integer[],
     finally_closing integer,
     phased       boolean     NOT NULL DEFAULT false,
+    deadline     double precision,
     graph        bytea       NOT NULL,
     defined_by   oid         NOT NULL,
     search_path  text        NOT NULL,
@@ -41,6 +42,7 @@ COMMENT ON COLUMN millrace_internal.version.looked_at_roots IS 'Those of the roo
 COMMENT ON COLUMN millrace_internal.version.closing IS 'Closing steps among the main ones.';
 COMMENT ON COLUMN millrace_internal.version.finally_roots IS 'The first of the steps that run when all others have ended; null when there are none. Their closing steps are finally_closing.';
 COMMENT ON COLUMN millrace_internal.version.phased IS 'The end of the main steps may not be the end of the run (logic/phase.sql).';
+COMMENT ON COLUMN millrace_internal.version.deadline IS 'Seconds from the submit after which a run that was given no deadline is cancelled.';
 COMMENT ON COLUMN millrace_internal.version.inline IS 'True for a definition that came with a submit: it is never the latest version.';
 COMMENT ON COLUMN millrace_internal.version.graph IS 'The graph and its paths as the C functions read it; stored uncompressed, for it is compressed already.';
 COMMENT ON COLUMN millrace_internal.version.run_id IS 'The run whose own this version is, for it has grown or migrated; null for versions of the workflow.';
@@ -81,6 +83,7 @@ CREATE TABLE millrace_internal.step_definition (
     fills          boolean          NOT NULL DEFAULT false,
     traits         jsonb,
     retry_classes  jsonb,
+    on_error       integer,
     CONSTRAINT step_definition_pkey PRIMARY KEY (version_id, def_no),
     -- the key comes first: beside the primary key there is then no other way to a step by its number
     CONSTRAINT step_definition_key_version_id_key UNIQUE (key, version_id)
@@ -95,6 +98,7 @@ COMMENT ON COLUMN millrace_internal.step_definition.required IS 'true, or the na
 COMMENT ON COLUMN millrace_internal.step_definition.rule IS '0 all_completed, 1 all_done, 2 none_failed, 3 all_failed, 4 an expression; from 10 on they may decide early: 10 any_completed';
 COMMENT ON COLUMN millrace_internal.step_definition.rule_path IS 'The expression, over the states of the needs by key.';
 COMMENT ON COLUMN millrace_internal.step_definition.retry_classes IS '{"on": [...], "never_on": [...]}: which failures are retried; null: all.';
+COMMENT ON COLUMN millrace_internal.step_definition.on_error IS 'The step that handles the failure of this one.';
 COMMENT ON COLUMN millrace_internal.step_definition.needs IS 'All declared needs, ascending; null when there are none.';
 COMMENT ON COLUMN millrace_internal.step_definition.finally IS 'It runs when all main steps have ended, whatever became of them.';
 COMMENT ON COLUMN millrace_internal.step_definition.entered IS 'The engine looks at the step when it would become ready, and carries it out itself or lets it be (logic/enter.sql).';

@@ -50,6 +50,10 @@ ALTER TABLE millrace_internal.step ADD COLUMN error_class text;
 COMMENT ON COLUMN millrace_internal.step.error_class IS 'What kind of failure the last try ended with (logic/error_class.sql).';
 ALTER TABLE millrace_internal.step_definition ADD COLUMN retry_classes jsonb;
 COMMENT ON COLUMN millrace_internal.step_definition.retry_classes IS '{"on": [...], "never_on": [...]}: which failures are retried; null: all.';
+ALTER TABLE millrace_internal.version ADD COLUMN deadline double precision;
+COMMENT ON COLUMN millrace_internal.version.deadline IS 'Seconds from the submit after which a run that was given no deadline is cancelled.';
+ALTER TABLE millrace_internal.step_definition ADD COLUMN on_error integer;
+COMMENT ON COLUMN millrace_internal.step_definition.on_error IS 'The step that handles the failure of this one.';
 DROP FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[]);
 DROP FUNCTION millrace_internal.lock_doomed(smallint, integer, bigint[], integer[], integer[], smallint[]);
 DROP FUNCTION millrace_internal.report_check(integer, integer[], integer[], text[], text[], text[], double precision[]);
@@ -64,6 +68,32 @@ CREATE UNIQUE INDEX version_number_idx ON millrace_internal.version (workflow_id
 COMMENT ON COLUMN millrace_internal.version.run_id IS 'The run whose own this version is, for it has grown or migrated; null for versions of the workflow.';
 COMMENT ON COLUMN millrace_internal.version.base_id IS 'The workflow''s version that a run''s own one was made from; they share its number.';
 COMMENT ON TABLE millrace_internal.step_definition IS 'The nodes of a version, numbered so that a need has a lower number; in a version of one run, new ones behind the old.';
+
+-- Failures that nobody has dealt with, and how long a step may be in its state.
+CREATE TABLE millrace_internal.dead_letter (
+    shard     smallint    NOT NULL,
+    run_id    bigint      NOT NULL,
+    step_no   integer     NOT NULL,
+    failed_at timestamptz NOT NULL,
+    CONSTRAINT dead_letter_pkey PRIMARY KEY (run_id, step_no, shard)
+);
+CREATE INDEX dead_letter_failed_at_idx ON millrace_internal.dead_letter (failed_at);
+COMMENT ON TABLE millrace_internal.dead_letter IS
+'Steps that have failed for good, which no other step handles, and which nobody has retried or resolved: found here, never in the
+steps at large. Dead rows: one per failure that somebody has dealt with.';
+
+CREATE TABLE millrace_internal.staleness (
+    state     smallint NOT NULL CONSTRAINT staleness_state_check CHECK (state IN (1, 2, 4)),
+    queue_id  integer  NOT NULL,
+    threshold interval NOT NULL CONSTRAINT staleness_threshold_check CHECK (threshold > interval '0'),
+    CONSTRAINT staleness_pkey PRIMARY KEY (state, queue_id)
+);
+COMMENT ON TABLE millrace_internal.staleness IS 'How long a step may be in a state (1 waiting, 2 ready, 4 running) of a queue (0: of any other). Changed by hand.';
+
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('millrace_internal.staleness', '');
+INSERT INTO millrace_internal.dead_letter (shard, run_id, step_no, failed_at)
+SELECT s.shard, s.run_id, s.step_no, s.finished_at FROM millrace_internal.step s WHERE s.state = 11;
 
 -- Tests stop the clock.
 CREATE TABLE millrace_internal.frozen_clock (

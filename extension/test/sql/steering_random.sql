@@ -5,7 +5,8 @@
 SELECT test.register('x', lease => '1 h');
 SELECT test.define('steering', 'a {"retry": {"limit": 1, "backoff": 0}}', 'b <- a', 'c <- a {"rule": "all_done"}', 'd <- b c', 'e <- d {"rule": "all_done"}', 'f', 'g <- f e',
     'h <- b {"delay": 1}', 'i <- h {"rule": "all_done"}', 'j <- a f {"rule": "any_completed"}', 'k <- b c {"rule": "none_failed"}', 'l <- b {"rule": "all_failed"}',
-    'm <- k l j {"rule": "k.completed || l.completed"}');
+    'm <- k l j {"rule": "k.completed || l.completed"}',
+    'n <- f {"on_error": "o", "deadline": 20}', 'o', 'p <- n o {"rule": "none_failed"}');
 
 CREATE FUNCTION pg_temp.second_passes() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
