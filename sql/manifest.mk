@@ -84,6 +84,8 @@ LOGIC_FILES = \
   logic/growing.sql \
   logic/diff.sql \
   logic/migrate.sql \
+  logic/bulk.sql \
+  logic/fork.sql \
   logic/learn.sql \
   logic/keeper.sql \
   logic/view_workflows.sql \

@@ -33,7 +33,10 @@ GRANT EXECUTE ON FUNCTION
     millrace.define_workflow(jsonb, text),
     millrace.submit(text, jsonb, integer, integer, text, jsonb, timestamptz, timestamptz, text, bigint, integer, text, jsonb),
     millrace.submit_many(text, jsonb[], integer, integer, text, jsonb, timestamptz, timestamptz, text[], text),
-    millrace.cancel(bigint, text), millrace.pause(bigint), millrace.resume(bigint), millrace.retry(bigint, text), millrace.resolve(bigint, text, jsonb, text, text),
+    millrace.cancel(bigint, text), millrace.pause(bigint), millrace.resume(bigint), millrace.retry(bigint, text), millrace.resolve(bigint, text, jsonb, text, text), millrace.fork(bigint, text),
+    millrace.retry_where(text, jsonb, text[], text, timestamptz, timestamptz, timestamptz, timestamptz, text, text, integer, boolean),
+    millrace.resolve_where(text, jsonb, text, text, text, jsonb, text[], text, timestamptz, timestamptz, timestamptz, timestamptz, text, integer, boolean),
+    millrace.cancel_where(text, jsonb, text[], text, timestamptz, timestamptz, text, integer, boolean),
     millrace.add_steps(bigint, jsonb, integer, integer), millrace.migrate_run(bigint, integer, boolean), millrace.diff_versions(text, integer, integer),
     millrace.signal(bigint, text, jsonb), millrace.complete_human_step(bigint, text, jsonb, text, integer),
     millrace.assign_human_step(bigint, text, text, text, integer), millrace.claim_human_step(bigint, text, text, integer)

@@ -6,7 +6,6 @@ DECLARE
     r        millrace_internal.run := millrace_internal.run_get(retry.run_id);
     def      millrace_internal.step_definition;
     revived  integer[];
-    again    integer[];
 BEGIN
     PERFORM millrace_internal.require_read_committed();
     IF key IS NOT NULL THEN
@@ -27,7 +26,19 @@ BEGIN
     ELSIF revived IS NULL THEN
         PERFORM millrace_internal.fail('MR034', format('nothing in run %s has failed or was cancelled', r.run_id), NULL, 'See millrace.steps.');
     END IF;
+    RETURN millrace_internal.retry_steps(r, revived);
+END $$;
+COMMENT ON FUNCTION millrace.retry(bigint, text) IS
+'Runs failed steps again (all of a run, or one by its key), with a new allowance of attempts; after a cancel, all that was cancelled. What was skipped because of them is pending again.
+Answers how many steps are ready. Errors: MR013 unknown run, MR014 unknown step, MR034 nothing to retry. Locks: the run''s step rows, ascending, then the run. Tables changed: step, run, event, ready (plain tier).';
 
+-- Arguments: r  a run, held with all its steps; revived  those of its steps that run again
+-- Returns:   how many of them are ready
+CREATE OR REPLACE FUNCTION millrace_internal.retry_steps(r millrace_internal.run, revived integer[])
+RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    again integer[];
+BEGIN
     revived := millrace_internal.phase_reopen(r, revived);
     again := millrace_internal.reopen(r, revived, true);
     UPDATE millrace_internal.step s
@@ -38,9 +49,7 @@ BEGIN
     PERFORM millrace_internal.run_reopen(r);
     RETURN cardinality(again);
 END $$;
-COMMENT ON FUNCTION millrace.retry(bigint, text) IS
-'Runs failed steps again (all of a run, or one by its key), with a new allowance of attempts; after a cancel, all that was cancelled. What was skipped because of them is pending again.
-Answers how many steps are ready. Errors: MR013 unknown run, MR014 unknown step, MR034 nothing to retry. Locks: the run''s step rows, ascending, then the run. Tables changed: step, run, event, ready (plain tier).';
+COMMENT ON FUNCTION millrace_internal.retry_steps(millrace_internal.run, integer[]) IS 'Runs steps again that have ended. Tables changed: step, run, dead_letter, timer, event, ready (plain tier).';
 
 -- The skipped and cancelled descendants of revived steps are pending again, counted anew over the closure.
 -- Arguments: again  whether the revived steps are to run again, which the log then shows; else only what follows from them

@@ -165,7 +165,7 @@ SELECT test.show('default'), test.show('own');
 SELECT test.define('letters', 'a', 'b <- a', 'c');
 SELECT test.at(300);
 SELECT test.start('letters', 'one');
-SELECT test.start('letters', 'two', tenant => 'acme');
+SELECT test.start('letters', 'two');
 CALL test.work('x', '{a,c}');
 SELECT r.trace, l.workflow, l.version, l.tenant, l.labels, l.run_state, l.key, l.queue, l.handler, l.reason, l.error_class, l.attempts, test.seconds(l.failed_at) AS failed_at
 FROM millrace.dead_letters l JOIN millrace.runs r USING (run_id) WHERE l.workflow = 'letters' ORDER BY l.run_id, l.step_no;
