@@ -62,7 +62,7 @@ DECLARE
 BEGIN
     WITH head AS MATERIALIZED (
         SELECT t.due_at, t.run_id, t.step_no, t.shard, t.token FROM millrace_internal.timer t
-        WHERE t.due_at <= now_at AND t.step_no <> 0 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED),
+        WHERE t.due_at <= now_at AND t.step_no >= -1 AND t.step_no <> 0 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED),
     look AS MATERIALIZED (
         -- read without a lock: a timer whose token is no longer the step's belongs to a wait that is over
         SELECT h.*, CASE WHEN h.step_no < 0 OR s.state IN (4, 5) AND s.agent_id = 0 THEN true WHEN s.state = 1 THEN false END AS held

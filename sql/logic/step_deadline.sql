@@ -1,5 +1,5 @@
 -- Purpose: deadlines of steps: how long one may take from when it is first ready, over all tries and the waits between. They stand in
--- the table of timers under the negative number of the step.
+-- the table of timers, that of step n under the number -(n + 1).
 
 -- The mistakes in what a step says of its failure and its deadline.
 CREATE OR REPLACE FUNCTION millrace_internal.failure_problems(step jsonb, at_path text)
@@ -34,7 +34,7 @@ DECLARE
     now_at timestamptz := millrace_internal.clock();
 BEGIN
     INSERT INTO millrace_internal.timer (shard, due_at, run_id, step_no, token)
-    SELECT in_shard, CASE s.state WHEN 1 THEN s.ready_at ELSE now_at END + make_interval(secs => millrace_internal.seconds(d.traits -> 'deadline')), s.run_id, -s.step_no, s.token
+    SELECT in_shard, CASE s.state WHEN 1 THEN s.ready_at ELSE now_at END + make_interval(secs => millrace_internal.seconds(d.traits -> 'deadline')), s.run_id, -s.step_no - 1, s.token
     FROM unnest(run_ids, step_nos) u (run_id, step_no)
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state BETWEEN 1 AND 5
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no AND d.traits ? 'deadline'
@@ -55,10 +55,10 @@ DECLARE
     head      record;
     late      record;
 BEGIN
-    SELECT array_agg(t.run_id ORDER BY t.run_id, t.step_no DESC) AS runs, array_agg(-t.step_no ORDER BY t.run_id, t.step_no DESC) AS steps,
+    SELECT array_agg(t.run_id ORDER BY t.run_id, t.step_no DESC) AS runs, array_agg(-t.step_no - 1 ORDER BY t.run_id, t.step_no DESC) AS steps,
            array_agg(t.due_at ORDER BY t.run_id, t.step_no DESC) AS due INTO head
     FROM (SELECT t.due_at, t.run_id, t.step_no FROM millrace_internal.timer t
-          WHERE t.due_at <= now_at AND t.step_no < 0 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED) t;
+          WHERE t.due_at <= now_at AND t.step_no < -1 ORDER BY t.due_at, t.run_id, t.step_no LIMIT 1000 FOR UPDATE SKIP LOCKED) t;
     IF head.runs IS NULL THEN
         RETURN false;
     END IF;
@@ -78,7 +78,7 @@ BEGIN
     first AS (SELECT d.agent_id FROM due d WHERE d.is_late ORDER BY d.run_id, d.step_no LIMIT 1),
     gone AS (
         DELETE FROM millrace_internal.timer t USING due d
-        WHERE t.due_at = d.due_at AND t.run_id = d.run_id AND t.step_no = -d.step_no AND t.shard = 0
+        WHERE t.due_at = d.due_at AND t.run_id = d.run_id AND t.step_no = -d.step_no - 1 AND t.shard = 0
           AND (d.is_late IS NOT TRUE OR d.agent_id = (SELECT f.agent_id FROM first f)))
     SELECT array_agg(d.run_id ORDER BY d.run_id, d.step_no) AS runs, array_agg(d.step_no ORDER BY d.run_id, d.step_no) AS steps,
            array_agg(d.token + (d.state < 4)::integer ORDER BY d.run_id, d.step_no) AS tokens, min(d.agent_id) AS agent_id,
@@ -97,6 +97,8 @@ BEGIN
         WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = 0 AND u.unstarted;
         IF late.agent_id > 0 THEN
             PERFORM millrace_internal.revoke(late.agent_id, late.runs, late.steps, late.tokens, 'timed_out');
+        ELSE
+            PERFORM millrace_internal.waits_forget(0::smallint, late.runs, late.steps, late.tokens);
         END IF;
     END IF;
     RETURN true;

@@ -58,7 +58,8 @@ CREATE TABLE millrace_internal.timer (
     CONSTRAINT timer_pkey PRIMARY KEY (due_at, run_id, step_no, shard)
 );
 COMMENT ON TABLE millrace_internal.timer IS
-'When a waiting step is due (its token says for which wait), or, with step_no 0, when a run''s deadline is.
+'When a waiting step is due (its token says for which wait), with step_no 0, when a run''s deadline is, with -1, that
+something has come to a run, with -(n + 1), when the deadline of step n is.
 A million sleeping steps cost nothing: only the head of this table is read. Dead rows stand at the head; vacuum takes them.';
 
 SELECT pg_catalog.pg_extension_config_dump('millrace_internal.step', '');

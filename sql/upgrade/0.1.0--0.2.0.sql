@@ -69,6 +69,11 @@ COMMENT ON COLUMN millrace_internal.version.run_id IS 'The run whose own this ve
 COMMENT ON COLUMN millrace_internal.version.base_id IS 'The workflow''s version that a run''s own one was made from; they share its number.';
 COMMENT ON TABLE millrace_internal.step_definition IS 'The nodes of a version, numbered so that a need has a lower number; in a version of one run, new ones behind the old.';
 
+COMMENT ON TABLE millrace_internal.timer IS
+'When a waiting step is due (its token says for which wait), with step_no 0, when a run''s deadline is, with -1, that
+something has come to a run, with -(n + 1), when the deadline of step n is.
+A million sleeping steps cost nothing: only the head of this table is read. Dead rows stand at the head; vacuum takes them.';
+
 -- Failures that nobody has dealt with, and how long a step may be in its state.
 CREATE TABLE millrace_internal.dead_letter (
     shard     smallint    NOT NULL,

@@ -199,3 +199,11 @@ SELECT * FROM test.fails($$SELECT millrace.set_staleness('completed', NULL, '1 s
 SELECT * FROM test.fails($$SELECT millrace.set_staleness('ready', '', '1 s')$$);
 SELECT * FROM test.fails($$SELECT millrace.set_staleness('ready', NULL, '0 s')$$);
 DELETE FROM millrace_internal.staleness;
+
+-- What the engine holds has deadlines too.
+SELECT test.at(500);
+SELECT (millrace.define_workflow('{"workflow": "deadline-wait", "steps": [{"key": "a", "wait_for": {"signal": "go"}, "deadline": 5}]}')).version;
+SELECT test.start('deadline-wait', 'held');
+SELECT test.show('held');
+SELECT test.at(505);
+SELECT test.show('held'), (SELECT count(*) FROM millrace_internal.wait w WHERE w.run_id = test.run('held')) AS waits;
