@@ -9,6 +9,9 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     WHERE step ? 'on_error' AND jsonb_typeof(step -> 'on_error') <> 'string'
     UNION ALL
     SELECT d.path, d.code, d.message, d.hint FROM millrace_internal.deadline_problems(step, at_path || '.') d
+    UNION ALL
+    SELECT at_path || '.deadline', 'MR112', format('%s has a deadline and for_each', at_path), 'Bound its elements by a timeout, or the run by a deadline.'
+    WHERE step ? 'deadline' AND step ? 'for_each'
 $$;
 COMMENT ON FUNCTION millrace_internal.failure_problems(jsonb, text) IS 'Mistakes in on_error and deadline of a step.';
 
@@ -99,6 +102,7 @@ BEGIN
             PERFORM millrace_internal.revoke(late.agent_id, late.runs, late.steps, late.tokens, 'timed_out');
         ELSE
             PERFORM millrace_internal.waits_forget(0::smallint, late.runs, late.steps, late.tokens);
+            PERFORM millrace_internal.sub_runs_stop(0::smallint, late.runs, late.steps);
         END IF;
     END IF;
     RETURN true;
