@@ -21,4 +21,4 @@ RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 $$;
 COMMENT ON FUNCTION millrace_internal.event_kind_name(smallint) IS
 'Name of an event''s kind: 1 run_submitted, 2 run_paused, 3 run_resumed, 4 run_completed, 5 run_failed, 6 run_cancelled, 7 run_reopened,
-8 step_started, 9 step_waiting, 10 step_released, 11 step_completed, 12 step_failed, 13 step_skipped, 14 step_cancelled, 15 step_resolved, 16 step_reset, 17 run_ending, 30 run_grown, 40 step_assigned, 41 step_answered.';
+8 step_started, 9 step_waiting, 10 step_released, 11 step_completed, 12 step_failed, 13 step_skipped, 14 step_cancelled, 15 step_resolved, 16 step_reset, 17 run_ending, 30 run_grown, 31 run_migrated, 40 step_assigned, 41 step_answered.';
