@@ -9,7 +9,7 @@ RETURNS TABLE (key text, state text, change text, old jsonb, new jsonb, allowed 
 SELECT version FROM millrace.define_workflow('{"workflow": "move", "description": "first", "defaults": {"handler": "noop", "retry": {"limit": 1}}, "steps": [
     {"key": "a"}, {"key": "b", "needs": ["a"], "with": {"x": 1}}, {"key": "c", "needs": ["b", "a"]}, {"key": "gone", "needs": ["a"]}, {"key": "e", "needs": ["gone", "c"]}]}');
 SELECT version FROM millrace.define_workflow('{"workflow": "move", "on_failure": "cancel", "steps": [
-    {"key": "new", "handler": "noop"}, {"key": "e", "handler": "noop", "needs": ["c", "between"], "retry": {"limit": 1}},
+    {"key": "new", "handler": "noop", "priority": 5}, {"key": "e", "handler": "noop", "needs": ["c", "between"], "retry": {"limit": 1}},
     {"key": "a", "handler": "noop", "retry": {"limit": 3}, "description": "the first"}, {"key": "b", "handler": "sleep", "needs": ["a"], "with": {"x": 2}, "retry": {"limit": 1}},
     {"key": "c", "handler": "noop", "needs": ["a", "b"], "retry": {"limit": 1}}, {"key": "between", "handler": "noop", "needs": ["b", "new"]}],
     "finally": [{"key": "clean", "handler": "noop", "needs": ["e"]}]}');
