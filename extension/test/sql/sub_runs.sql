@@ -12,21 +12,27 @@ BEGIN
         WHILE millrace.keep() <= millrace_internal.clock() LOOP COMMIT; END LOOP;
         COMMIT;
         EXIT WHEN done = '' AND NOT EXISTS (SELECT FROM millrace_internal.timer t WHERE t.due_at <= millrace_internal.clock())
-             AND NOT EXISTS (SELECT FROM millrace.steps s JOIN millrace.runs r USING (run_id) WHERE r.finished_at IS NULL AND s.state = 'ready' AND s.handler = 'noop');
+             AND NOT EXISTS (SELECT FROM millrace_internal.runs_alive(-1, 1000000) a JOIN millrace_internal.step s ON s.run_id = a.run_id AND s.state = 2
+                             JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no AND d.handler = 'noop');
         done := '';
     END LOOP;
+END $$;
+-- The keeper alone.
+CREATE FUNCTION pg_temp.keep() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE millrace.keep() <= millrace_internal.clock() LOOP END LOOP;
 END $$;
 -- The children of a run, in a line each.
 CREATE FUNCTION pg_temp.children(name text) RETURNS SETOF text LANGUAGE sql STABLE AS $$
     SELECT format('%s %s %s: %s', r.workflow, r.state, r.input, (SELECT string_agg(s.key || ' ' || s.state, ', ' ORDER BY s.step_no) FROM millrace.steps s WHERE s.run_id = r.run_id))
-    FROM millrace.runs r WHERE r.parent_run_id = test.run(name) AND r.trace = name ORDER BY r.run_id
+    FROM (SELECT test.run(name) AS id OFFSET 0) p JOIN millrace.runs r ON r.run_id > p.id AND r.parent_run_id = p.id ORDER BY r.run_id
 $$;
 CREATE FUNCTION pg_temp.parent(name text) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT format('%s: %s', r.state, (SELECT string_agg(s.key || coalesce('[' || s.element || ']', '') || ' ' || s.state, ', ' ORDER BY s.step_no) FROM millrace.steps s WHERE s.run_id = r.run_id))
-    FROM millrace.runs r WHERE r.trace = name AND r.parent_run_id IS NULL
+    FROM (SELECT test.run(name) AS id OFFSET 0) p JOIN millrace.runs r ON r.run_id = p.id
 $$;
 CREATE OR REPLACE FUNCTION test.run(name text) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT max(run_id) FROM millrace.runs WHERE trace = name AND parent_run_id IS NULL
+    SELECT max(r.run_id) FROM millrace_internal.run r WHERE r.trace = name AND r.parent_run_id IS NULL
 $$;
 SELECT (millrace.define_workflow('{"workflow": "sub-child", "steps": [{"key": "a", "handler": "noop"}, {"key": "b", "handler": "noop", "needs": ["a"]}], "output": {"b": "$.needs.b", "of": "$.run.name"}}')).steps;
 SELECT (millrace.define_workflow('{"workflow": "sub-parent", "steps": [{"key": "first", "handler": "noop"},
@@ -58,11 +64,11 @@ SELECT test.claim('x');
 SELECT test.report('x', 'stopped', 'first');
 SELECT pg_temp.children('stopped');
 SELECT millrace.cancel(test.run('stopped'));
-CALL pg_temp.work();
+SELECT pg_temp.keep();
 SELECT pg_temp.parent('stopped'), * FROM pg_temp.children('stopped');
 SELECT test.start('sub-retry', 'cancelled below');
 SELECT millrace.cancel(run_id) FROM millrace.runs WHERE parent_run_id = test.run('cancelled below');
-CALL pg_temp.work();
+SELECT pg_temp.keep();
 SELECT pg_temp.parent('cancelled below'), * FROM pg_temp.children('cancelled below');
 SELECT (millrace.define_workflow('{"workflow": "sub-timeout", "steps": [{"key": "child", "workflow": "sub-child", "timeout": 10}]}')).steps;
 SELECT test.at(0);
