@@ -14,8 +14,8 @@ BEGIN
     IF spread IS NULL THEN
         RETURN;
     END IF;
-    RETURN QUERY SELECT at_path || '.' || k, 'MR112', format('%s has both for_each and %s', at_path, k), 'Elements that are cached or that wait are steps of a workflow: {"for_each": ..., "workflow": ...}.'
-        FROM unnest(ARRAY['cache', 'wait_for']) k WHERE step ? k;
+    RETURN QUERY SELECT at_path || '.' || k, 'MR112', format('%s has both for_each and %s', at_path, k), 'Elements that are cached are steps of a workflow: {"for_each": ..., "workflow": ...}.'
+        FROM unnest(ARRAY['cache']) k WHERE step ? k;
     IF jsonb_typeof(spread) = 'object' THEN
         RETURN QUERY SELECT u.path, u.code, u.message, u.hint FROM millrace_internal.unknown_keys(spread, 'for_each', at_path || '.for_each') u;
         RETURN QUERY

@@ -95,7 +95,7 @@ COMMENT ON FUNCTION millrace_internal.human_step_tell(millrace_internal.wait, in
 
 CREATE OR REPLACE VIEW millrace.inbox WITH (security_invoker) AS
 SELECT w.run_id, w.step_no, d.key, w.assignee, w.candidates, w.title, w.since, w.expires_at AS due, d.workflow, t.name AS tenant,
-       coalesce(r.labels, '{}') AS labels, millrace_internal.effective_priority(r.priority, d.priority) AS priority, d.traits #> '{wait_for,person,answer}' AS answer
+       coalesce(r.labels, '{}') AS labels, millrace_internal.effective_priority(r.priority, d.priority) AS priority, d.traits #> '{wait_for,person,answer}' AS answer, s.element
 FROM millrace_internal.wait w
 JOIN millrace_internal.step s ON s.run_id = w.run_id AND s.step_no = w.step_no AND s.shard = w.shard AND s.token = w.token AND s.state = 5
 JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no

@@ -5,7 +5,7 @@
 -- at that moment. So neither locks anything for the other: whichever commits last, the keeper looks after that.
 
 -- What a step waits for, as its definition and the data of its run have it now.
-CREATE OR REPLACE FUNCTION millrace_internal.wait_of(in_shard smallint, in_run_id bigint, in_step_no integer, def millrace_internal.step_definition, now_at timestamptz)
+CREATE OR REPLACE FUNCTION millrace_internal.wait_of(in_shard smallint, in_run_id bigint, in_step_no integer, in_element integer, def millrace_internal.step_definition, now_at timestamptz)
 RETURNS millrace_internal.wait LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     spec  jsonb := (def.traits -> 'wait_for') #- '{person,answer}';
@@ -19,7 +19,7 @@ BEGIN
     found.since := now_at;
     found.expires_at := now_at + make_interval(secs => def.timeout);
     found.kind := CASE name WHEN 'signal' THEN 1 WHEN 'person' THEN 2 WHEN 'run' THEN 4 ELSE 3 END;
-    spec := millrace_internal.input_fill(spec, millrace_internal.context_of(in_shard, in_run_id, def)) -> name;
+    spec := millrace_internal.input_fill(spec, millrace_internal.context_of(in_shard, in_run_id, def, in_element)) -> name;
     CASE name
         WHEN 'signal' THEN
             found.signal := CASE WHEN jsonb_typeof(spec) IN ('string', 'number') AND octet_length(spec #>> '{}') BETWEEN 1 AND 200 THEN spec #>> '{}' END;
@@ -51,7 +51,7 @@ EXCEPTION WHEN data_exception OR program_limit_exceeded OR undefined_object OR f
     found.problem := 'MR044: ' || SQLERRM;
     RETURN found;
 END $$;
-COMMENT ON FUNCTION millrace_internal.wait_of(smallint, bigint, integer, millrace_internal.step_definition, timestamptz) IS 'What a step waits for, or why that cannot be told.';
+COMMENT ON FUNCTION millrace_internal.wait_of(smallint, bigint, integer, integer, millrace_internal.step_definition, timestamptz) IS 'What a step waits for, or why that cannot be told.';
 
 -- Arguments: steps that are ready, and whose rows this call holds; those without wait_for are passed over
 -- Tables changed: step, event, wait, timer.
@@ -66,31 +66,32 @@ DECLARE
 BEGIN
     SELECT array_agg(w.wait ORDER BY w.run_id, w.step_no) AS waits, array_agg(w.run_id ORDER BY w.run_id, w.step_no) AS runs, array_agg(w.step_no ORDER BY w.run_id, w.step_no) AS steps,
            array_agg(millrace_internal.wait_told(w.wait) ORDER BY w.run_id, w.step_no) AS data INTO entered
-    FROM (SELECT u.run_id, u.step_no, millrace_internal.wait_of(in_shard, u.run_id, u.step_no, d, now_at) AS wait
+    FROM (SELECT u.run_id, u.step_no, millrace_internal.wait_of(in_shard, u.run_id, u.step_no, s.element, d, now_at) AS wait
           FROM unnest(run_ids, step_nos) u (run_id, step_no)
           JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state = 2
           JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no AND d.traits ? 'wait_for'
+               AND (s.element IS NOT NULL OR NOT d.traits ? 'for_each')
           WHERE (u.run_id & 255) = in_shard OFFSET 0) w;
     IF entered.runs IS NULL THEN
         RETURN;
     END IF;
     tokens := millrace_internal.engine_hold(in_shard, entered.runs, entered.steps, 5::smallint, entered.data);
-    INSERT INTO millrace_internal.wait (run_id, step_no, shard, kind, token, since, over_at, expires_at, signal, awaited_run_id, assignee, candidates, title, problem)
-    SELECT w.run_id, w.step_no, w.shard, w.kind, t.token, w.since, w.over_at, w.expires_at, w.signal, w.awaited_run_id, w.assignee, w.candidates, w.title, w.problem
-    FROM unnest(entered.waits) WITH ORDINALITY w
-    JOIN unnest(tokens) WITH ORDINALITY t (token, ord) ON t.ord = w.ordinality
-    ON CONFLICT (run_id, step_no, shard) DO UPDATE
-    SET kind = excluded.kind, token = excluded.token, since = excluded.since, over_at = excluded.over_at, expires_at = excluded.expires_at, signal = excluded.signal,
-        awaited_run_id = excluded.awaited_run_id, assignee = excluded.assignee, candidates = excluded.candidates, title = excluded.title, problem = excluded.problem;
-
-    SELECT array_agg(d.run_id) AS runs, array_agg(d.step_no) AS steps, array_agg(d.token) AS tokens, array_agg(d.at) AS at INTO due
-    FROM (SELECT w.run_id, w.step_no, t.token, at.at
-          FROM unnest(entered.waits) WITH ORDINALITY w
-          JOIN unnest(tokens) WITH ORDINALITY t (token, ord) ON t.ord = w.ordinality
-          CROSS JOIN LATERAL (SELECT CASE WHEN w.problem IS NOT NULL OR w.kind IN (1, 4) THEN now_at ELSE w.over_at END
-                              -- one past the end of the wait is not needed, and would find a later wait of the step
-                              UNION SELECT w.expires_at WHERE w.problem IS NULL AND (w.over_at IS NULL OR w.expires_at < w.over_at)) at (at)
-          WHERE at.at IS NOT NULL) d;
+    WITH waiting AS (
+        INSERT INTO millrace_internal.wait AS w (run_id, step_no, shard, kind, token, since, over_at, expires_at, signal, awaited_run_id, assignee, candidates, title, problem)
+        SELECT u.run_id, u.step_no, u.shard, u.kind, u.given, u.since, u.over_at, u.expires_at, u.signal, u.awaited_run_id, u.assignee, u.candidates, u.title, u.problem
+        -- side by side: a join of arrays would be a nested loop here
+        FROM unnest(entered.waits, tokens)
+             u (run_id, step_no, shard, kind, token, since, over_at, expires_at, signal, awaited_run_id, assignee, candidates, title, problem, given)
+        ON CONFLICT (run_id, step_no, shard) DO UPDATE
+        SET kind = excluded.kind, token = excluded.token, since = excluded.since, over_at = excluded.over_at, expires_at = excluded.expires_at, signal = excluded.signal,
+            awaited_run_id = excluded.awaited_run_id, assignee = excluded.assignee, candidates = excluded.candidates, title = excluded.title, problem = excluded.problem
+        RETURNING w.*)
+    SELECT array_agg(w.run_id) AS runs, array_agg(w.step_no) AS steps, array_agg(w.token) AS tokens, array_agg(at.at) AS at INTO due
+    FROM waiting w
+    CROSS JOIN LATERAL (SELECT CASE WHEN w.problem IS NOT NULL OR w.kind IN (1, 4) THEN now_at ELSE w.over_at END
+                        -- one past the end of the wait is not needed
+                        UNION SELECT w.expires_at WHERE w.problem IS NULL AND (w.over_at IS NULL OR w.expires_at < w.over_at)) at (at)
+    WHERE at.at IS NOT NULL;
     IF due.runs IS NOT NULL THEN
         PERFORM millrace_internal.timers_set(in_shard, due.runs, due.steps, due.tokens, due.at);
     END IF;
@@ -119,7 +120,7 @@ BEGIN
     RETURN QUERY
     SELECT w.run_id, w.step_no, w.token, o.code::smallint,
            CASE WHEN o.code = 1 AND o.came THEN CASE w.kind WHEN 1 THEN g.payload
-                WHEN 4 THEN jsonb_build_object('run_id', w.awaited_run_id, 'state', millrace_internal.run_state_name(r.state), 'outputs', millrace_internal.run_outputs(w.awaited_run_id)) END END,
+                WHEN 4 THEN jsonb_build_object('run_id', w.awaited_run_id, 'state', millrace_internal.run_state_name(r.state), 'output', millrace_internal.run_output((w.awaited_run_id & 255)::smallint, w.awaited_run_id)) END END,
            CASE WHEN o.code = 3 THEN w.problem
                 WHEN o.code = 2 THEN format('run %s has ended as %s', w.awaited_run_id, millrace_internal.run_state_name(r.state))
                 WHEN o.code IN (4, 7) THEN 'timed out' END
@@ -174,14 +175,3 @@ BEGIN
     WHERE (u.run_id & 255) = in_shard AND w.run_id = u.run_id AND w.step_no = u.step_no AND w.shard = in_shard AND w.token = u.token;
 END $$;
 COMMENT ON FUNCTION millrace_internal.waits_forget(smallint, bigint[], integer[], integer[]) IS 'These waits are over. Tables changed: wait.';
-
--- What a run has come to: the outputs of its last steps, by key.
-CREATE OR REPLACE FUNCTION millrace_internal.run_outputs(in_run_id bigint)
-RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT coalesce(jsonb_object_agg(d.key, o.output), '{}')
-    FROM millrace_internal.run r
-    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.dependents IS NULL
-    JOIN millrace_internal.output o ON o.run_id = r.run_id AND o.step_no = d.def_no AND o.shard = r.shard
-    WHERE r.run_id = in_run_id AND r.shard = (in_run_id & 255)
-$$;
-COMMENT ON FUNCTION millrace_internal.run_outputs(bigint) IS 'Outputs of the steps of a run that no other needs, by key.';

@@ -15,7 +15,7 @@ END $$;
 CREATE FUNCTION pg_temp.kept(VARIADIC names text[]) RETURNS SETOF text LANGUAGE sql AS $$
     SELECT pg_temp.at(extract(epoch FROM millrace_internal.clock() - timestamptz '2030-01-01 00:00:00Z')::double precision, VARIADIC names)
 $$;
-CREATE FUNCTION pg_temp.output(run text, step text) RETURNS jsonb LANGUAGE sql AS $$ SELECT output FROM millrace.steps WHERE run_id = test.run(run) AND key = step $$;
+CREATE FUNCTION pg_temp.output(run text, step text) RETURNS jsonb LANGUAGE sql AS $$ SELECT output FROM millrace.steps WHERE run_id = test.run(run) AND key = step ORDER BY step_no LIMIT 1 $$;
 
 -- A signal: what waits completes with its payload, and what needs it goes on at once.
 SELECT pg_temp.define('order', '{"key": "charge"}', '{"key": "paid", "needs": ["charge"], "wait_for": {"signal": "paid"}}', '{"key": "ship", "needs": ["paid"]}');
@@ -178,9 +178,23 @@ SELECT pg_temp.at(50, 'defaults');
 -- A step of finally may wait too, and sees what became of the others.
 SELECT version FROM millrace.define_workflow('{"workflow": "phased", "steps": [{"key": "a", "wait_for": {"signal": "go"}}],
     "finally": [{"key": "z", "wait_for": {"signal": "$.ended.state"}}]}');
-SELECT test.start('phased', 'phased'), test.start('phased', 'stopped');
+SELECT test.start('phased', 'phased'), test.start('phased', 'halted');
 SELECT millrace.signal(test.run('phased'), 'go');
-SELECT millrace.cancel(test.run('stopped'));
-SELECT pg_temp.kept('phased', 'stopped');
-SELECT millrace.signal(test.run('phased'), 'completed'), millrace.signal(test.run('stopped'), 'cancelled');
-SELECT pg_temp.kept('phased', 'stopped');
+SELECT millrace.cancel(test.run('halted'));
+SELECT pg_temp.kept('phased', 'halted');
+SELECT millrace.signal(test.run('phased'), 'completed'), millrace.signal(test.run('halted'), 'cancelled');
+SELECT pg_temp.kept('phased', 'halted');
+
+-- Elements wait by themselves: for signals of their own, and for people.
+SELECT version FROM millrace.define_workflow('{"workflow": "callers", "steps": [{"key": "call", "for_each": "$.run.names", "wait_for": {"signal": "$.element"}},
+    {"key": "ask", "needs": ["call"], "for_each": {"in": "$.run.names", "failures": "fail_fast"}, "wait_for": {"person": {"assignee": "$.element"}}, "timeout": 10}]}');
+SELECT test.start('callers', 'callers', '{"names": ["ann", "bob"]}');
+SELECT pg_temp.kept('callers');
+SELECT millrace.signal(test.run('callers'), 'bob', '2'), millrace.signal(test.run('callers'), 'ann', '1');
+SELECT pg_temp.kept('callers');
+SELECT pg_temp.output('callers', 'call');
+SELECT assignee, element, step_no > 1000000 AS gained, key FROM millrace.inbox WHERE run_id = test.run('callers') ORDER BY element;
+SELECT millrace.complete_human_step(run_id, 'ask', '"yes"', step_no => step_no) FROM millrace.inbox WHERE run_id = test.run('callers') AND assignee = 'bob';
+SELECT * FROM test.fails(format('SELECT millrace.complete_human_step(%s, %L)', test.run('callers'), 'ask'));
+SELECT pg_temp.at(70, 'callers');
+SELECT count(*) FROM millrace_internal.wait WHERE run_id = test.run('callers');
