@@ -8,19 +8,15 @@ struct DefinitionOptions: ParsableArguments {
     @Argument(help: "The definition: JSON or YAML, plain or packed with gzip.", completion: .file())
     var file: String
 
-    @Option(help: "What the file holds: millrace, or wfformat for a recorded run in WfFormat 1.5.")
+    @Option(help: "What the file holds: a definition of Millrace's, or a workflow that import takes.")
     var format = DefinitionFormat.millrace
 
-    @Option(
-        help: ArgumentHelp(
-            "For wfformat: what recorded runtimes are multiplied with; at 0 no step waits.",
-            valueName: "factor"
-        )
-    )
-    var timeScale = 1.0
+    @OptionGroup(title: "Options for workflows of other languages") var importing: ImportOptionGroup
 
     func load() throws -> WorkflowDefinition {
-        try WorkflowDefinition.load(file, format: format, timeScale: timeScale)
+        format == .millrace
+            ? try WorkflowDefinition.load(file)
+            : try ImportedDefinition.load(file, format: format, importing.options).definition
     }
 
     /// None where the definition was made from something else.

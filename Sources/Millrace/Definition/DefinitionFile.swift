@@ -6,35 +6,59 @@ public enum DefinitionFormat: String, Sendable, CaseIterable {
     case millrace
     /// A recorded run in WfFormat.
     case wfformat
+    /// A workflow of GitHub Actions.
+    case github
+    /// A workflow, or a template of one, of Argo Workflows.
+    case argo
+    /// The `manifest.json` of dbt.
+    case dbt
+    /// What `ninja -t graph` prints.
+    case ninja
+    /// A directed graph in Graphviz' language.
+    case dot
+    /// A list of edges or steps, with commas or semicolons between fields.
+    case csv
+    /// The same with tabs.
+    case tsv
+}
+
+extension ImportedDefinition {
+    /// Brings in a file that is written in another language, packed with gzip or not.
+    ///
+    /// - Throws: ``MillraceError`` that names the file and all that is wrong with it or cannot be carried over.
+    public static func load(
+        _ path: String,
+        format: DefinitionFormat,
+        _ options: ImportOptions = ImportOptions()
+    ) throws(MillraceError) -> ImportedDefinition {
+        let file = ImportFile(path: path, bytes: try DefinitionFile.contents(of: path), format: format)
+        return try DefinitionFile.located(path) { () throws(MillraceError) in try file.imported(options) }
+    }
 }
 
 extension WorkflowDefinition {
-    /// Reads a definition file: JSON or YAML, packed with gzip or not; or a recorded run in WfFormat.
+    /// Reads a definition file: JSON or YAML, packed with gzip or not; or a workflow of another language.
     ///
     /// - Parameters:
     ///   - path: The file.
     ///   - format: What it holds.
-    ///   - timeScale: For WfFormat: what recorded runtimes are multiplied with. At 0 no step waits.
+    ///   - timeScale: For other languages: what known durations are multiplied with. At 0 no step waits.
     /// - Throws: ``MillraceError`` that names the file and what is wrong with it.
     public static func load(
         _ path: String,
         format: DefinitionFormat = .millrace,
         timeScale: Double = 1
     ) throws(MillraceError) -> WorkflowDefinition {
+        guard format == .millrace else {
+            var options = ImportOptions()
+            options.timeScale = timeScale
+            return try ImportedDefinition.load(path, format: format, options).definition
+        }
         let bytes = try DefinitionFile.contents(of: path)
-        do throws(MillraceError) {
-            switch format {
-            case .millrace where isJSON(path, bytes):
-                return try WorkflowDefinition(utf8: Data(bytes))
-            case .millrace:
-                return try WorkflowDefinition(utf8: Data(YAML.json(String(decoding: bytes, as: UTF8.self))))
-            case .wfformat:
-                return try WfFormat(utf8: Data(bytes)).definition(timeScale: timeScale, fallbackName: stem(path))
-            }
-        } catch {
-            var located = error
-            located.message = "\(path): \(error.message)"
-            throw located
+        return try DefinitionFile.located(path) { () throws(MillraceError) in
+            isJSON(path, bytes)
+                ? try WorkflowDefinition(utf8: Data(bytes))
+                : try WorkflowDefinition(utf8: Data(YAML.json(String(decoding: bytes, as: UTF8.self))))
         }
     }
 
@@ -43,10 +67,6 @@ extension WorkflowDefinition {
         if name.hasSuffix(".yaml") || name.hasSuffix(".yml") { return false }
         if name.hasSuffix(".json") { return true }
         return bytes.first { !($0 == 0x20 || (0x09...0x0d) ~= $0) } == UInt8(ascii: "{")
-    }
-
-    private static func stem(_ path: String) -> String {
-        String((path as NSString).lastPathComponent.prefix { $0 != "." })
     }
 }
 
@@ -60,12 +80,21 @@ enum DefinitionFile {
             throw MillraceError(.unreadable, "\(path): \(reason(path))")
         }
         let bytes = [UInt8](data)
-        do throws(MillraceError) {
+        return try located(path) { () throws(MillraceError) in
             let unpacked = Gzip.isCompressed(bytes) ? try Gzip.decompress(bytes) : bytes
             guard String(validating: unpacked, as: UTF8.self) != nil else {
                 throw MillraceError(.malformed, "The file is no UTF-8 text.")
             }
             return unpacked
+        }
+    }
+
+    /// Says in an error which file it is about.
+    static func located<Result>(_ path: String, _ body: () throws(MillraceError) -> Result)
+        throws(MillraceError) -> Result
+    {
+        do throws(MillraceError) {
+            return try body()
         } catch {
             var located = error
             located.message = "\(path): \(error.message)"

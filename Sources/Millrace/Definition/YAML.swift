@@ -9,13 +9,30 @@ enum YAML {
     static let limit = 256 << 20
 
     static func json(_ text: String) throws(MillraceError) -> [UInt8] {
-        do {
+        try reading {
             guard let root = try compose(yaml: text) else {
                 throw MillraceError(.malformed, "The document is empty.")
             }
             var writer = JSONWriter()
-            try write(root, to: &writer, depth: 0)
+            try write(root, to: &writer)
             return writer.bytes
+        }
+    }
+
+    /// The documents of a file, with the places of all that is in them.
+    static func documents(_ text: String) throws(MillraceError) -> [Node] {
+        try reading {
+            let documents = try compose_all(yaml: text)
+            let nodes = Array(documents)
+            if let error = documents.error { throw error }
+            return nodes
+        }
+    }
+
+    /// Tells the library's errors in our words.
+    private static func reading<Result>(_ body: () throws -> Result) throws(MillraceError) -> Result {
+        do {
+            return try body()
         } catch let error as MillraceError {
             throw error
         } catch let error as YamlError {
@@ -25,7 +42,7 @@ enum YAML {
         }
     }
 
-    private static func write(_ node: Node, to writer: inout JSONWriter, depth: Int) throws {
+    static func write(_ node: Node, to writer: inout JSONWriter, depth: Int = 0) throws {
         guard depth < 200, writer.bytes.count < limit else {
             throw MillraceError(.malformed, "The document is nested too deeply or expands to too much.")
         }

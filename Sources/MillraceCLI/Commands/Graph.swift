@@ -22,7 +22,7 @@ struct Graph: AsyncParsableCommand {
     @Argument(help: "A definition file, the name of a stored workflow, or a run's id.")
     var subject: String
 
-    @Option(help: "What the file holds: millrace or wfformat.")
+    @Option(help: "What the file holds: a definition of Millrace's, or a workflow that import takes.")
     var format = DefinitionFormat.millrace
 
     @Option(name: .customLong("as"), help: "text, dot or svg.")

@@ -3,36 +3,63 @@ import Millrace
 
 struct Import: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Bring in a workflow that was recorded elsewhere.",
+        abstract: "Bring in a workflow that is written in another language, or was recorded elsewhere.",
         discussion: """
-            Tasks become steps that sleep as long as the task ran. Commands are other people's shell text and are left \
-            behind.
+            Formats: wfformat (WfCommons), github (GitHub Actions), argo (Argo Workflows), dbt (manifest.json), ninja (what \
+            ninja -t graph prints), dot, csv, tsv. The graph is carried over, with conditions, retries and times; commands are \
+            other people's text and stay behind unless --handler shell asks for them. What cannot be carried over is refused, \
+            all of it by name.
             """
     )
 
     @OptionGroup var options: DatabaseOptions
 
-    @Argument(help: "The recording: JSON, plain or packed with gzip.", completion: .file())
+    @Argument(help: "The file, plain or packed with gzip.", completion: .file())
     var file: String
 
-    @Option(help: "How it is written: wfformat.")
+    @Option(help: "What it holds.")
     var format: DefinitionFormat
 
-    @Option(help: ArgumentHelp("What recorded runtimes are multiplied with; at 0 no step waits.", valueName: "factor"))
-    var timeScale = 1.0
+    @OptionGroup var importing: ImportOptionGroup
 
     @Flag(help: "Print the definition instead of storing it.")
     var print = false
 
+    private struct Answer: Encodable {
+        var workflow: String
+        var version: Int
+        var versionId: Int
+        var steps: Int
+        var edges: Int
+        var leftBehind: [ImportFinding]
+        var input: JSONValue?
+    }
+
+    func validate() throws {
+        guard format != .millrace else {
+            throw ValidationError("A definition of Millrace's need not be imported: millrace define \(file).")
+        }
+    }
+
     func run() async throws {
-        let definition = try WorkflowDefinition.load(file, format: format, timeScale: timeScale)
-        guard !print else { return Terminal.output.print(definition.json) }
+        let imported = try ImportedDefinition.load(file, format: format, importing.options)
+        for finding in imported.leftBehind { Terminal.error.print("left behind: \(finding.description)") }
+        guard !print else { return Terminal.output.print(imported.definition.json) }
         try await options.withClient { client in
-            let defined = try await client.define(definition)
+            let defined = try await client.define(imported.definition)
             options.output.answer(
-                defined,
+                Answer(
+                    workflow: defined.workflow,
+                    version: defined.version,
+                    versionId: defined.versionId,
+                    steps: defined.steps,
+                    edges: defined.edges,
+                    leftBehind: imported.leftBehind,
+                    input: imported.input
+                ),
                 "\(defined.workflow) version \(defined.version): \(Spell.count(defined.steps, "step")), "
                     + Spell.count(defined.edges, "edge")
+                    + (imported.input.map { "\nIts own values for a run: --input '\($0.json)'" } ?? "")
             )
         }
     }

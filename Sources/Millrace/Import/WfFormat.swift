@@ -2,13 +2,14 @@ import Foundation
 
 /// A run that somebody recorded, in WfFormat 1.2 to 1.6 of the WfCommons project.
 ///
-/// Only the graph and the runtimes are taken over. Commands are other people's shell text: they are not even read.
-struct WfFormat {
+/// A step a task, which sleeps as long as the task ran. Commands are other people's shell text: they are not even read
+/// unless they are asked for.
+struct WfFormat: Importer {
     private var name: String
     private var tasks: [Task]
     /// The keys of the tasks: their ids, or their names before 1.5, when names were what tasks called each other by.
     private var keys: [String]
-    private var runtimes: [String: Double]
+    private var executed: [String: ExecutedTask]
 
     private struct File: Decodable {
         var name: String?
@@ -35,6 +36,7 @@ struct WfFormat {
         var runtimeInSeconds: Double?
         /// Its name up to 1.3.
         var runtime: Double?
+        var command: Command?
     }
 
     private struct Execution: Decodable { var tasks: [ExecutedTask]? }
@@ -42,11 +44,32 @@ struct WfFormat {
     private struct ExecutedTask: Decodable {
         var id: String
         var runtimeInSeconds: Double?
+        var command: Command?
+    }
+
+    private struct Command: Decodable {
+        var program: String?
+        var arguments: [String]?
+
+        enum CodingKeys: CodingKey { case program, arguments }
+
+        /// Leniently: what is no command is none.
+        init(from decoder: any Decoder) {
+            let container = try? decoder.container(keyedBy: CodingKeys.self)
+            program = try? container?.decode(String.self, forKey: .program)
+            arguments = try? container?.decode([String].self, forKey: .arguments)
+        }
     }
 
     private struct Version: Decodable { var schemaVersion: String? }
 
-    init(utf8: Data) throws(MillraceError) {
+    static func workflow(in file: ImportFile, _ options: ImportOptions, _ findings: ImportFindings)
+        throws(MillraceError) -> ImportedWorkflow
+    {
+        try WfFormat(utf8: Data(file.bytes), findings).workflow(options, findings)
+    }
+
+    private init(utf8: Data, _ findings: ImportFindings) throws(MillraceError) {
         let file: File
         do {
             let decoder = JSONDecoder()
@@ -58,96 +81,97 @@ struct WfFormat {
         name = file.name ?? ""
         if let specification = file.workflow.specification {
             tasks = specification.tasks
-            keys = try Self.keys(tasks, \.id, "id")
-            runtimes = try Self.runtimes((file.workflow.execution?.tasks ?? []).map { ($0.id, $0.runtimeInSeconds) })
+            keys = Self.keys(tasks, \.id, "id", findings)
+            let execution = file.workflow.execution?.tasks ?? []
+            executed = Dictionary(execution.map { ($0.id, $0) }) { first, _ in first }
         } else if let flat = file.workflow.tasks ?? file.workflow.jobs {
             tasks = flat
             // Some recorders gave all tasks of a kind the same name, and told them apart by id.
             let hasNames = Set(flat.compactMap(\.name)).count == flat.count
-            keys = try hasNames ? Self.keys(flat, \.name, "name") : Self.keys(flat, \.id, "id")
-            runtimes = try Self.runtimes(zip(keys, flat).map { ($0, $1.runtimeInSeconds ?? $1.runtime) })
+            keys = hasNames ? Self.keys(flat, \.name, "name", findings) : Self.keys(flat, \.id, "id", findings)
+            let execution = zip(keys, flat).map { key, task in
+                ExecutedTask(id: key, runtimeInSeconds: task.runtimeInSeconds ?? task.runtime, command: task.command)
+            }
+            executed = Dictionary(execution.map { ($0.id, $0) }) { first, _ in first }
         } else {
             throw MillraceError(.malformed, "This is no valid WfFormat \(file.schemaVersion): its workflow has no tasks.")
+        }
+        guard !tasks.isEmpty else { throw MillraceError(.malformed, "The workflow has no tasks.") }
+        for (key, task) in executed.sorted(by: { $0.key < $1.key }) {
+            if let seconds = task.runtimeInSeconds, seconds < 0 || !seconds.isFinite {
+                findings.mistake("task \"\(key)\"", "Its runtime is \(seconds) seconds.")
+            }
         }
     }
 
     private static func keys(
         _ tasks: [Task],
         _ property: KeyPath<Task, String?>,
-        _ title: String
-    ) throws(MillraceError) -> [String] {
-        var keys: [String] = []
-        keys.reserveCapacity(tasks.count)
-        for (number, task) in tasks.enumerated() {
-            guard let key = task[keyPath: property] else {
-                throw MillraceError(.malformed, "Task \(number + 1) has no \(title).")
-            }
-            keys.append(key)
+        _ title: String,
+        _ findings: ImportFindings
+    ) -> [String] {
+        zip(tasks, 1...).map { task, number in
+            if task[keyPath: property] == nil { findings.mistake("task \(number)", "It has no \(title).") }
+            return task[keyPath: property] ?? ""
         }
-        return keys
     }
 
-    private static func runtimes(_ recorded: [(String, Double?)]) throws(MillraceError) -> [String: Double] {
-        var runtimes = [String: Double](minimumCapacity: recorded.count)
-        for case (let key, let seconds?) in recorded {
-            guard seconds >= 0, seconds.isFinite else {
-                throw MillraceError(.malformed, "Task \"\(key)\" has a runtime of \(seconds) seconds.")
-            }
-            runtimes[key] = seconds
-        }
-        return runtimes
-    }
-
-    /// The workflow that does what was recorded: a step a task, which sleeps as long as the task ran.
-    func definition(timeScale: Double, fallbackName: String) throws(MillraceError) -> WorkflowDefinition {
-        guard !tasks.isEmpty else { throw MillraceError(.malformed, "The workflow has no tasks.") }
-        guard timeScale >= 0, timeScale.isFinite else {
-            throw MillraceError(
-                .malformed,
-                "A time scale of \(timeScale) makes no sense.",
-                hint: "Give a number from 0 up."
-            )
-        }
-        let needs = try needs()
-        let workflow = Self.workflowName(name.isEmpty ? fallbackName : name)
+    private func workflow(_ options: ImportOptions, _ findings: ImportFindings) -> ImportedWorkflow {
+        let needs = needs(findings)
         let steps = zip(keys, needs).map { key, needs in
-            let seconds = timeScale > 0 ? runtimes[key].map { $0 * timeScale } : nil
-            return WorkflowDefinition.Step(
-                key: key,
-                handler: seconds == nil ? "noop" : "sleep",
-                needs: needs.map { keys[$0] },
-                expected: seconds
-            )
+            var step = ImportedStep(key: key)
+            step.needs = needs.map { keys[$0] }
+            step.work(options, seconds: executed[key]?.runtimeInSeconds)
+            if options.handler == .shell {
+                if let command = Self.command(executed[key]?.command) {
+                    step.shell(command)
+                } else {
+                    findings.refuse("commands", "task \"\(key)\"", "It has no command.")
+                }
+            }
+            return step
         }
-        return WorkflowDefinition(name: workflow, steps: steps) { step in
-            step.expected.map { ["seconds": .number($0)] }
-        }
+        return ImportedWorkflow(name: name, steps: steps)
+    }
+
+    /// Some recorders put a whole script where the program belongs.
+    private static func command(_ command: Command?) -> JSONValue? {
+        guard let program = command?.program, !program.isEmpty else { return nil }
+        let arguments = command?.arguments ?? []
+        return arguments.isEmpty && program.contains(where: \.isWhitespace)
+            ? .string(program) : .array(([program] + arguments).map { .string($0) })
     }
 
     /// The needs of each task, by number: what it calls its parents, and who calls it a child.
-    private func needs() throws(MillraceError) -> [[Int]] {
+    private func needs(_ findings: ImportFindings) -> [[Int]] {
         var numbers = [String: Int](minimumCapacity: tasks.count)
         for (number, key) in keys.enumerated() where numbers.updateValue(number, forKey: key) != nil {
-            throw MillraceError(.malformed, "Two tasks have the id \"\(key)\".")
+            findings.mistake("task \"\(key)\"", "Two tasks have this id.")
         }
         // Where names are the keys, some files call tasks by their ids all the same.
         var others: [String: Int] = [:]
         for (number, task) in tasks.enumerated() {
             if let id = task.id, numbers[id] == nil { others[id] = number }
         }
-        func number(_ id: String, of task: String, _ relation: String) throws(MillraceError) -> Int {
+        func number(_ id: String, of task: String, _ relation: String) -> Int? {
             guard let number = numbers[id] ?? others[id] else {
-                throw MillraceError(.malformed, "Task \"\(task)\" has a \(relation) \"\(id)\" that does not exist.")
+                findings.mistake("task \"\(task)\"", "It has a \(relation) \"\(id)\" that does not exist.")
+                return nil
             }
             guard keys[number] != task else {
-                throw MillraceError(.malformed, "Task \"\(task)\" is its own \(relation).")
+                findings.mistake("task \"\(task)\"", "It is its own \(relation).")
+                return nil
             }
             return number
         }
         var needs = [[Int]](repeating: [], count: tasks.count)
         for (index, task) in tasks.enumerated() {
-            for id in task.parents ?? [] { needs[index].append(try number(id, of: keys[index], "parent")) }
-            for id in task.children ?? [] { needs[try number(id, of: keys[index], "child")].append(index) }
+            for id in task.parents ?? [] {
+                if let parent = number(id, of: keys[index], "parent") { needs[index].append(parent) }
+            }
+            for id in task.children ?? [] {
+                if let child = number(id, of: keys[index], "child") { needs[child].append(index) }
+            }
         }
         return needs.map { numbers in
             // Both sides usually name the same edge, so each stands here twice.
@@ -155,25 +179,6 @@ struct WfFormat {
             for number in numbers.sorted() where number != unique.last { unique.append(number) }
             return unique
         }
-    }
-
-    /// Names in the wild are free text; a workflow's name is an identifier of at most 200 bytes.
-    private static func workflowName(_ text: String) -> String {
-        // Some recorders gave the name of a file.
-        let text = text.hasSuffix(".json") ? String(text.dropLast(5)) : text
-        let name = String(
-            decoding: text.utf8.prefix(199).map { byte -> UInt8 in
-                switch byte {
-                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: ":"),
-                    UInt8(ascii: "#"), UInt8(ascii: "-"):
-                    byte
-                default: UInt8(ascii: "_")
-                }
-            },
-            as: UTF8.self
-        )
-        return name.first.map { $0.isLetter || $0 == "_" } ?? false ? name : "_" + name
     }
 
     // MARK: Refusing

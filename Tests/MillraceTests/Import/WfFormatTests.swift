@@ -69,7 +69,7 @@ struct WfFormatTests {
     @Test(
         "What makes no sense is refused by name",
         arguments: [
-            (#"{"id": "a"}, {"id": "a"}"#, "Two tasks have the id \"a\""),
+            (#"{"id": "a"}, {"id": "a"}"#, "task \"a\": Two tasks have this id"),
             (#"{"id": "a", "parents": ["x"]}"#, "has a parent \"x\" that does not exist"),
             (#"{"id": "a", "children": ["x"]}"#, "has a child \"x\" that does not exist"),
             (#"{"id": "a", "parents": ["a"]}"#, "is its own parent"),
@@ -80,6 +80,26 @@ struct WfFormatTests {
     func refused(tasks: String, message: String) throws {
         let error = #expect(throws: MillraceError.self) { try load(file(tasks)) }
         #expect(try #require(error).description.contains(message))
+    }
+
+    @Test("Commands are read only when they are asked for")
+    func commands() throws {
+        let execution = #"""
+            {"id": "a", "runtimeInSeconds": 1, "command": {"program": "cat", "arguments": ["x y"]}},
+            {"id": "b", "command": {"program": "set -e\nls", "arguments": []}}
+            """#
+        #expect(try !load(file(two, execution: execution)).json.contains("cat"))
+        let shell = try Imports.read(file(two, execution: execution), .wfformat) { $0.handler = .shell }
+        #expect(try shell.steps["a"]?["with"] == .object(["command": .array([.string("cat"), .string("x y")])]))
+        #expect(try shell.steps["b"]?["with"] == .object(["command": .string("set -e\nls")]))
+        let none = try Imports.refusal(file(two), .wfformat) { $0.handler = .shell }
+        #expect(none.description.contains("task \"a\": It has no command") && none.description.contains("task \"b\""))
+    }
+
+    @Test("All that is wrong is said at once")
+    func all() throws {
+        let error = try Imports.refusal(file(#"{"id": "a", "parents": ["x", "y"]}, {"id": "a"}"#), .wfformat)
+        #expect(error.detail?.split(separator: "\n").count == 3)
     }
 
     @Test("A version that is not read is named")
@@ -128,7 +148,7 @@ struct WfFormatTests {
         let nameless = #expect(throws: MillraceError.self) {
             try load(#"{"schemaVersion": "1.4", "workflow": {"tasks": [{"name": "a"}, {"name": "a"}]}}"#)
         }
-        #expect(try #require(nameless).description.contains("Task 1 has no id"))
+        #expect(try #require(nameless).description.contains("task 1: It has no id"))
     }
 
     @Test("A workflow without tasks is none")

@@ -1,0 +1,175 @@
+/// A template of Argo that does something, as a step.
+struct ArgoTemplate {
+    static let refused = [
+        "parallelism": "How many of its steps are executed at once cannot be said.",
+        "synchronization": "Locks between runs cannot be said.",
+        "memoize": "That results are remembered is not carried over.",
+        "daemon": "Steps that go on while others run cannot be said.",
+    ]
+    private static let kinds: Set<String> = [
+        "container", "containerSet", "script", "resource", "http", "data", "plugin", "suspend",
+    ]
+
+    let defaults: ImportNode?
+    let options: ImportOptions
+    let findings: ImportFindings
+
+    func step(_ key: String, _ template: ImportNode, _ scope: ArgoScope) -> ImportedStep {
+        var step = ImportedStep(key: key)
+        guard let kind = template.members.first(where: { Self.kinds.contains($0.name) && !($0.node.isNull && $0.name != "suspend") }) else {
+            findings.mistake(template, "It neither does something nor orders others.")
+            return step
+        }
+        for (name, reason) in Self.refused where name != "daemon" || template[name]?.bool == true {
+            if let part = template[name] { findings.refuse(name, part, reason) }
+        }
+        step.retry = retry(template["retryStrategy"] ?? defaults?["retryStrategy"], scope)
+        step.timeout = timeout(template, scope)
+        step.input = input(scope)
+        step.work(options)
+        if kind.name == "suspend" {
+            suspend(kind.node, scope, &step)
+        } else if options.handler == .shell {
+            shell(template, kind.name, kind.node, scope, &step)
+        }
+        return step
+    }
+
+    /// Inputs that are known or can be asked for. Those of which nothing is known matter only to what is executed.
+    private func input(_ scope: ArgoScope) -> JSONValue? {
+        var members: [String: JSONValue] = [:]
+        for (name, value) in scope.parameters {
+            switch value {
+            case .literal(.string(let text)): members[name] = .string(text.hasPrefix("$") ? "$" + text : text)
+            case .literal(let value): members[name] = value
+            case .path(let path, _): members[name] = .string(path)
+            case .unknown: break
+            }
+        }
+        return members.isEmpty ? nil : .object(members)
+    }
+
+    private func suspend(_ node: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep) {
+        guard let part = node["duration"], let seconds = seconds(part, scope) else {
+            return findings.refuse("suspend", node, "It waits until somebody resumes the run, which cannot be said yet.")
+        }
+        step.handler = "sleep"
+        step.expected = seconds * options.timeScale
+        step.settings = ["seconds": .number(seconds * options.timeScale)]
+    }
+
+    // MARK: Policies
+
+    private func retry(_ strategy: ImportNode?, _ scope: ArgoScope) -> JSONValue? {
+        guard let strategy else { return nil }
+        // Without a limit Argo tries for ever; this is the most that can be said.
+        var retry: [String: JSONValue] = ["limit": .integer(10_000)]
+        for (name, part) in strategy.members {
+            switch name {
+            case "limit":
+                guard let text = scope.value(of: ArgoValue.text(part.value)).text, let limit = Int64(text), limit >= 0 else {
+                    findings.refuse("retryStrategy.limit", part, "It is no whole number, or known only when the run is under way.")
+                    continue
+                }
+                retry["limit"] = .integer(min(limit, 10_000))
+            case "retryPolicy":
+                switch part.text {
+                case "Always", "OnFailure": break
+                // Errors are those of the machinery: the agent is gone.
+                case "OnError": retry["on"] = .array([.string("lost")])
+                default: findings.refuse("retryPolicy", part, "Which errors are tried again cannot be said.")
+                }
+            case "backoff":
+                for (name, part) in part.members {
+                    switch name {
+                    case "duration": if let seconds = seconds(part, scope) { retry["backoff"] = .number(seconds) }
+                    case "cap": if let seconds = seconds(part, scope) { retry["max"] = .number(seconds) }
+                    case "factor":
+                        if let text = scope.value(of: ArgoValue.text(part.value)).text, let factor = Double(text), factor >= 1 {
+                            retry["factor"] = .number(factor)
+                        } else {
+                            findings.refuse("factor", part, "It is no number from 1 up.")
+                        }
+                    default: findings.refuse("backoff.\(name)", part, "It cannot be said of retries.")
+                    }
+                }
+            case "affinity": findings.leaveBehind(part, "It is about pods.")
+            default: findings.refuse("retryStrategy.\(name)", part, "It cannot be said of retries.")
+            }
+        }
+        return .object(retry)
+    }
+
+    private func timeout(_ template: ImportNode, _ scope: ArgoScope) -> String? {
+        let parts = ["timeout", "activeDeadlineSeconds"].compactMap { template[$0] ?? defaults?[$0] }
+        let seconds = parts.compactMap { self.seconds($0, scope) }
+        return seconds.min().map { "\($0 == $0.rounded() ? "\(Int64($0))" : "\($0)")s" }
+    }
+
+    /// `20`, `"20s"`, `"1h30m"`.
+    private func seconds(_ part: ImportNode, _ scope: ArgoScope) -> Double? {
+        let units = ["ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400]
+        if let text = scope.value(of: ArgoValue.text(part.value)).text?.trimmed, !text.isEmpty {
+            if let seconds = Double(text), seconds >= 0, seconds < 1e9 { return seconds }
+            let matches = text.matches(of: /([0-9]+(?:\.[0-9]+)?)(ns|us|ms|s|m|h|d)/)
+            if matches.map({ String($0.0) }).joined() == text, !matches.isEmpty {
+                return matches.reduce(0) { $0 + Double($1.1)! * units[String($1.2)]! }
+            }
+        }
+        findings.refuse(part.path.split(separator: ".").last.map(String.init) ?? "", part, "It is no duration, or known only when the run is under way.")
+        return nil
+    }
+
+    // MARK: Commands
+
+    private func shell(_ template: ImportNode, _ kind: String, _ node: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep) {
+        guard kind == "container" || kind == "script" else {
+            return findings.refuse(kind, node, "The handler shell runs programs; this is none.")
+        }
+        for part in template["outputs"]?["parameters"]?.elements ?? [] {
+            findings.refuse("outputs", part, "Outputs that a program leaves in files are not collected.")
+        }
+        for key in ["initContainers", "sidecars"] {
+            if let part = template[key] { findings.refuse(key, part, "The handler shell runs no containers.") }
+        }
+        var words = ((node["command"]?.elements ?? []) + (node["args"]?.elements ?? [])).compactMap { text($0, scope) }
+        guard node["command"]?.elements?.isEmpty == false else {
+            return findings.refuse("command", node, "It runs what its image says; the file names no program.")
+        }
+        var environment: [String: JSONValue] = [:]
+        for variable in node["env"]?.elements ?? [] {
+            guard let name = variable["name"]?.text, let value = variable["value"] else {
+                findings.refuse("env", variable, "Its value is not in the file.")
+                continue
+            }
+            environment[name] = text(value, scope).map { .string($0) }
+        }
+        var lines = ["set -e"]
+        if let source = node["source"] {
+            lines += ["script=$(mktemp)", "trap 'rm -f \"$script\"' EXIT"]
+            lines += ["printf '%s' \(ShellText.quoted(text(source, scope) ?? "")) > \"$script\""]
+            words = words.map(ShellText.quoted) + ["\"$script\""]
+        } else {
+            words = words.map(ShellText.quoted)
+        }
+        lines += ["result=$(\(words.joined(separator: " ")))"]
+        lines += ["printf '{\"result\":\"%s\"}\\n' \"$(printf '%s' \"$result\" | \(ShellText.jsonFilter))\""]
+        step.shell(
+            .string(lines.joined(separator: "\n") + "\n"),
+            environment: environment,
+            directory: node["workingDir"].flatMap { text($0, scope) }
+        )
+    }
+
+    private func text(_ node: ImportNode, _ scope: ArgoScope) -> String? {
+        // Braces that Argo would leave alone are text.
+        let value = scope.value(of: ArgoValue.text(node.value))
+        if let text = value.text { return text }
+        if case .unknown(let reason) = value {
+            findings.refuse("expressions", node, "It cannot be put into a command: \(reason).")
+        } else {
+            findings.refuse("expressions", node, "Its value is known only when the run is under way.")
+        }
+        return nil
+    }
+}

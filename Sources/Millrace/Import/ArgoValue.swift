@@ -1,0 +1,111 @@
+/// What a text of an Argo template comes to: `{{inputs.parameters.message}}`, `hello`, `{{item}} of {{workflow.name}}`.
+indirect enum ArgoValue {
+    /// Known now.
+    case literal(JSONValue)
+    /// A path in the run's input or in the output of a step, and the steps that it asks.
+    case path(String, needs: [String])
+    /// Known when the run is under way, but by no path.
+    case unknown(String)
+
+    /// As the text into which Argo would put it.
+    var text: String? {
+        if case .literal(let value) = self { Self.text(value) } else { nil }
+    }
+
+    static func text(_ value: JSONValue) -> String {
+        switch value {
+        case .string(let text): text
+        case .null: ""
+        default: value.json
+        }
+    }
+}
+
+/// What texts within a template can refer to.
+struct ArgoScope {
+    /// The template's own inputs.
+    var parameters: [String: ArgoValue] = [:]
+    /// The item of a loop.
+    var item: ArgoValue?
+    /// Whether what became of the run's other steps can be asked for.
+    var isAtEnd = false
+    /// Outputs of the tasks beside it, by the name of the task and what is asked of it: `result`, `parameters.x`.
+    var outputs: (_ task: String, _ output: String) -> ArgoValue? = { _, _ in nil }
+
+    static let endedState = "$.ended.state"
+
+    /// The steps whose outputs the inputs ask.
+    var asks: [String] {
+        parameters.sorted { $0.key < $1.key }.flatMap { parameter -> [String] in
+            if case .path(_, let needs) = parameter.value { needs } else { [] }
+        }
+    }
+
+    /// A text with its references.
+    func value(of text: String) -> ArgoValue {
+        let pieces = Self.pieces(of: text)
+        if pieces.count == 1, let reference = pieces[0].reference { return resolve(reference) }
+        var result = ""
+        for piece in pieces {
+            guard let reference = piece.reference else {
+                result += piece.text
+                continue
+            }
+            switch resolve(reference) {
+            case .literal(let value): result += ArgoValue.text(value)
+            case .path: return .unknown("it puts {{\(reference)}}, which is known only when the run is under way, into a text")
+            case .unknown(let reason): return .unknown(reason)
+            }
+        }
+        return .literal(.string(result))
+    }
+
+    static func pieces(of text: String) -> [(text: String, reference: String?)] {
+        var pieces: [(String, String?)] = []
+        var rest = text[...]
+        while let start = rest.firstRange(of: "{{"), let end = rest[start.upperBound...].firstRange(of: "}}") {
+            if start.lowerBound > rest.startIndex { pieces.append((String(rest[..<start.lowerBound]), nil)) }
+            pieces.append((String(rest[start.lowerBound..<end.upperBound]), rest[start.upperBound..<end.lowerBound].trimmed))
+            rest = rest[end.upperBound...]
+        }
+        if !rest.isEmpty || pieces.isEmpty { pieces.append((String(rest), nil)) }
+        return pieces
+    }
+
+    func resolve(_ reference: String) -> ArgoValue {
+        guard !reference.hasPrefix("=") else { return .unknown("{{\(reference)}} is an expression") }
+        let parts = reference.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        let unknown = ArgoValue.unknown("nothing is known of {{\(reference)}}")
+        switch (parts[0], parts.count) {
+        case ("inputs", 3...) where parts[1] == "parameters":
+            return parameters[parts[2...].joined(separator: ".")] ?? unknown
+        case ("workflow", 3...) where parts[1] == "parameters":
+            return .path(JSONPathText.path(["run", parts[2...].joined(separator: ".")]), needs: [])
+        case ("workflow", 2) where parts[1] == "status" && isAtEnd:
+            return .path(Self.endedState, needs: [])
+        case ("item", 1):
+            return item ?? unknown
+        case ("item", _):
+            return member(parts.dropFirst()) ?? unknown
+        case ("tasks", 4...), ("steps", 4...):
+            guard let index = parts.firstIndex(of: "outputs"), index > 1 else { return unknown }
+            return outputs(parts[1..<index].joined(separator: "."), parts[(index + 1)...].joined(separator: ".")) ?? unknown
+        default:
+            return unknown
+        }
+    }
+
+    private func member(_ names: ArraySlice<String>) -> ArgoValue? {
+        switch item {
+        case .path(let path, let needs)?:
+            return .path(names.reduce(path) { "\($0).\(JSONPathText.member($1))" }, needs: needs)
+        case .literal(var value)?:
+            for name in names {
+                guard case .object(let members) = value, let next = members[name] else { return nil }
+                value = next
+            }
+            return .literal(value)
+        default: return nil
+        }
+    }
+}

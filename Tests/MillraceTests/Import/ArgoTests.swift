@@ -1,0 +1,257 @@
+import Millrace
+import Testing
+
+@Suite("Argo Workflows")
+struct ArgoTests {
+    @Test("Every task runs that is named for it, and no other")
+    func shouldExecute() async throws {
+        let imported = try Imports.load("should-execute.yaml", .argo)
+        #expect(imported.definition.name == "should-execute")
+        try await ImportServer.with { server in
+            let states = try await server.states(imported, failing: ["C"])
+            for (key, state) in states where key.contains("execute") {
+                #expect(state == (key.hasPrefix("should-execute") ? "completed" : "skipped"), "\(key) \(state)")
+            }
+            #expect(states["skipped"] == "skipped" && states["C"] == "failed")
+            #expect(states.count == 14)
+        }
+    }
+
+    @Test("Nested templates, loops, arguments and policies")
+    func etl() throws {
+        let etl = try Imports.load("etl.yaml", .argo)
+        #expect(etl.definition.name == "nightly-etl")
+        #expect(etl.input == .object(["date": .string("2026-01-31"), "mode": .string("full")]))
+        let parts = (0...2).map { "load.part(\($0))" }
+        #expect(
+            etl.needs == [
+                "check": [], "extract(0)": ["check"], "extract(1)": ["check"],
+                "load.stage": ["extract(0)", "extract(1)"],
+                parts[0]: ["load.stage"], parts[1]: ["load.stage"], parts[2]: ["load.stage"],
+                "load.index": ["check", "load.stage"],
+                "load.swap": ["load.index"] + parts,
+                "publish": ["check", "load.swap"],
+                "alarm": (["extract(0)", "extract(1)", "load.index", "load.stage", "load.swap"] + parts).sorted(),
+            ]
+        )
+        let steps = try etl.steps
+        #expect(
+            steps["extract(1)"]?["retry"]
+                == .object(["limit": .integer(3), "backoff": .integer(10), "factor": .integer(2), "max": .integer(60)])
+        )
+        #expect(steps["extract(1)"]?["timeout"] == .string("1800s"))
+        #expect(steps["extract(1)"]?["input"] == .object(["date": .string("$.run.date"), "table": .string("orders")]))
+        #expect(
+            steps["load.index"]?["when"]
+                == .array([.string(#"$.run.mode == "full""#), .string(#"$.needs.check.result == "warehouse""#)])
+        )
+        #expect(steps["load.swap"]?["rule"] == .string("none_failed"))
+        #expect(steps["publish"]?["handler"] == .string("sleep"))
+        #expect(!etl.definition.json.contains("python") && !etl.definition.json.contains("print"))
+    }
+
+    @Test("A run does what Argo would do")
+    func run() async throws {
+        try await ImportServer.with { server in
+            let etl = try Imports.load("etl.yaml", .argo)
+            let full = JSONValue.object(["mode": .string("full")])
+            let good = try await server.states(etl, input: full, outputs: ["check": #"{"result": "lake"}"#])
+            #expect(good["load.index"] == "skipped" && good["load.swap"] == "completed")
+            #expect(good["publish"] == "completed" && good["alarm"] == "skipped")
+            // A skipped template is out of the way.
+            let light = try await server.states(etl, input: .object(["mode": .string("light")]))
+            #expect(light.filter { $0.key.hasPrefix("load") }.values.allSatisfy { $0 == "skipped" })
+            #expect(light["publish"] == "completed" && light["alarm"] == "skipped")
+            // A failure in it is its failure.
+            let bad = try await server.states(etl, input: full, failing: ["load.part(1)"])
+            #expect(bad["load.part(2)"] == "completed" && bad["load.swap"] == "skipped")
+            #expect(bad["publish"] == "skipped" && bad["alarm"] == "completed")
+        }
+    }
+
+    @Test("Templates of other documents, targets, and steps at the end")
+    func exitHandler() async throws {
+        let nightly = try Imports.load("exit-handler.yaml", .argo)
+        #expect(nightly.definition.name == "nightly")
+        #expect(
+            nightly.needs == [
+                "prepare": [], "clean-up.lock": ["prepare"], "clean-up.sweep": ["clean-up.lock"], "onExit.notify": [],
+                "onExit.celebrate": [], "onExit.cry": [],
+            ]
+        )
+        #expect(nightly.leftBehind.map(\.subject) == ["spec.schedule", "spec.concurrencyPolicy"])
+        try await ImportServer.with { server in
+            let good = try await server.states(nightly)
+            #expect(good["onExit.celebrate"] == "completed" && good["onExit.cry"] == "skipped")
+            let bad = try await server.states(nightly, failing: ["prepare"])
+            #expect(bad["clean-up.sweep"] == "skipped" && bad["onExit.notify"] == "completed")
+            #expect(bad["onExit.celebrate"] == "skipped" && bad["onExit.cry"] == "completed")
+        }
+    }
+
+    private func workflow(tasks: String, templates: String = "", spec: String = "") -> String {
+        """
+        kind: Workflow
+        metadata: { name: w }
+        spec:
+          entrypoint: main
+          \(spec)
+          templates:
+            - name: main
+              dag:
+                tasks:
+        \(tasks.split(separator: "\n").map { "          - " + $0 }.joined(separator: "\n"))
+            - { name: t, container: { image: x, command: [run] } }
+            - name: echo
+              inputs: { parameters: [{ name: text, default: none }] }
+              container: { image: x, command: [echo], args: ["{{inputs.parameters.text}}"] }
+        \(templates.split(separator: "\n").map { "    " + $0 }.joined(separator: "\n"))
+        """
+    }
+
+    @Test(
+        "What depends on what",
+        arguments: [
+            ("{ name: b, template: t, dependencies: [a] }", nil, ["a"]),
+            ("{ name: b, template: t, depends: a.Succeeded }", nil, ["a"]),
+            ("{ name: b, template: t, depends: a.Failed || a.Errored }", "a.failed", ["a"]),
+            ("{ name: b, template: t, depends: \"!a.Failed\" }", "!a.failed", ["a"]),
+            ("{ name: b, template: t, depends: a.Skipped || a.Omitted || a.Succeeded }", "a.skipped || a.completed", ["a"]),
+            ("{ name: b, template: t, depends: l }", nil, ["l(0)", "l(1)"]),
+            ("{ name: b, template: t, depends: l.AnySucceeded }", "\"l(0)\".completed || \"l(1)\".completed", ["l(0)", "l(1)"]),
+            ("{ name: b, template: t, depends: l.AllFailed }", "\"l(0)\".failed && \"l(1)\".failed", ["l(0)", "l(1)"]),
+            ("{ name: b, template: t, depends: c }", "none_failed", ["c"]),
+            ("{ name: b, template: t, depends: c.Succeeded }", nil, ["c"]),
+            ("{ name: b, template: t, depends: e }", nil, ["a"]),
+        ] as [(String, String?, [String])]
+    )
+    func depends(task: String, rule: String?, needs: [String]) throws {
+        let tasks = """
+            { name: a, template: t }
+            { name: l, template: t, withItems: [1, 2] }
+            { name: c, template: t, when: "{{workflow.parameters.go}} == yes" }
+            { name: e, template: t, depends: a, withItems: [] }
+            \(task)
+            """
+        let imported = try Imports.read(workflow(tasks: tasks), .argo)
+        #expect(imported.needs["b"] == needs)
+        #expect(try imported.steps["b"]?["rule"] == rule.map { .string($0) })
+    }
+
+    @Test(
+        "Conditions",
+        arguments: [
+            ("{{workflow.parameters.x}} == go", #"$.run.x == "go""#),
+            ("\"{{workflow.parameters.x}}\" != 'go on'", #"!($.run.x == "go on")"#),
+            ("{{workflow.parameters.n}} > 3", "$.run.n.double() > 3"),
+            ("3 == {{workflow.parameters.n}}", #"$.run.n == 3 || $.run.n == "3""#),
+            ("{{tasks.a.outputs.parameters.p}}", #"$.needs.a.parameters.p == true || $.needs.a.parameters.p == "true""#),
+            ("{{tasks.a.outputs.result}} =~ 'ab+'", #"$.needs.a.result like_regex "ab+""#),
+            ("{{tasks.a.outputs.result}} in ('x', 'y')", #"$.needs.a.result == "x" || $.needs.a.result == "y""#),
+            ("1 == 1 && ({{workflow.parameters.x}} == a || false)", #"$.run.x == "a""#),
+            ("heads == tails", "1 == 0"),
+            ("'a b' == 'a b'", nil),
+        ] as [(String, String?)]
+    )
+    func conditions(text: String, when: String?) async throws {
+        let tasks = """
+            { name: a, template: t }
+            { name: b, template: t, depends: a, when: \(JSONValue.string(text).json) }
+            """
+        let imported = try Imports.read(workflow(tasks: tasks), .argo)
+        #expect(try imported.steps["b"]?["when"] == when.map { .string($0) })
+        try await ImportServer.with { server in
+            #expect(try await server.client.validate(imported.definition).isEmpty)
+        }
+    }
+
+    @Test("Loops over what is written out")
+    func loops() throws {
+        let tasks = """
+            { name: s, template: echo, arguments: { parameters: [{ name: text, value: "{{item}}" }] }, withSequence: { start: "8", end: "10", format: "part%03d" } }
+            { name: p, template: echo, arguments: { parameters: [{ name: text, value: "{{item.a}}-{{item.b}}" }] }, withParam: '[{"a": 1, "b": "x"}]' }
+            { name: d, template: echo, withSequence: { start: 3, end: 1 } }
+            { name: w, template: echo, withItems: [go, stop], when: "{{item}} == go" }
+            """
+        let steps = try Imports.read(workflow(tasks: tasks), .argo).steps
+        let texts = ["s(0)", "s(1)", "s(2)", "p(0)", "d(0)"].map { steps[$0]?["input"]?.json }
+        #expect(texts == [
+            #"{"text":"part008"}"#, #"{"text":"part009"}"#, #"{"text":"part010"}"#, #"{"text":"1-x"}"#, #"{"text":"none"}"#,
+        ])
+        #expect(steps["d(2)"] != nil && steps["d(3)"] == nil)
+        #expect(steps["w(0)"]?["when"] == nil && steps["w(1)"]?["when"] == .string("1 == 0"))
+    }
+
+    @Test("Asked for, commands become scripts whose result is JSON")
+    func shell() throws {
+        let text = """
+            kind: Workflow
+            metadata: { generateName: s- }
+            spec:
+              entrypoint: flip
+              templates:
+                - name: flip
+                  script: { image: x, command: [sh], source: "echo 'heads \\"or\\" tails'" }
+            """
+        let imported = try Imports.read(text, .argo) { $0.handler = .shell }
+        guard case .object(let with)? = try imported.steps["flip"]?["with"], case .string(let script)? = with["command"] else {
+            Issue.record("There is no script: \(imported.definition.json)")
+            return
+        }
+        #expect(try JSONValue(json: Scripts.output(of: script)) == .object(["result": .string("heads \"or\" tails")]))
+    }
+
+    @Test(
+        "What cannot be carried over is refused by name",
+        arguments: [
+            ("{ name: a, template: t, hooks: {} }", "", "spec.templates[0].dag.tasks[0].hooks: Hooks"),
+            ("{ name: a, template: t, onExit: t }", "", "onExit: Hooks"),
+            ("{ name: a, template: t, withParam: \"{{workflow.parameters.list}}\" }", "", "only when the run is under way ($.run.list)"),
+            ("{ name: a, template: t, withSequence: { count: \"{{workflow.parameters.n}}\" } }", "", "withSequence.count"),
+            ("{ name: a, templateRef: { name: other, template: t } }", "", "is not in the file"),
+            ("{ name: a, template: t, when: \"{{=1 < 2}}\" }", "", "is an expression"),
+            ("{ name: a, template: t, when: \"{{workflow.status}} == Failed\" }", "", "nothing is known of {{workflow.status}}"),
+            ("{ name: a, template: main }", "", "calls itself"),
+            ("{ name: a, template: wait }", "- { name: wait, suspend: {} }", "until somebody resumes"),
+            ("{ name: a, template: d }", "- { name: d, daemon: true, container: { image: x } }", "Steps that go on"),
+            ("{ name: a, template: d }", "- { name: d, container: { image: x }, memoize: { key: k } }", "remembered"),
+            ("{ name: a, template: d }", "- { name: d, container: { image: x }, retryStrategy: { limit: 2, backoff: { duration: 1s, maxDuration: 1m } } }", "backoff.maxDuration"),
+            ("{ name: a, template: d }", "- { name: d, retryStrategy: { limit: 2 }, steps: [[{ name: x, template: t }]] }", "of a template that orders others"),
+        ]
+    )
+    func refused(task: String, templates: String, message: String) throws {
+        let error = try Imports.refusal(workflow(tasks: task, templates: templates), .argo)
+        #expect(error.description.contains(message))
+        #expect(error.code == .unsupported && error.hint?.contains("--leave-out") == true)
+    }
+
+    @Test(
+        "What is wrong is named",
+        arguments: [
+            ("{ name: a, template: t, depends: b }\n{ name: b, template: t, depends: a }", "", "in a ring: a -> b -> a"),
+            ("{ name: a, template: t, depends: z }", "", "depends on \"z\", which is no task"),
+            ("{ name: a, template: t }\n{ name: a, template: t }", "", "Two tasks are called \"a\""),
+            ("{ name: a, template: z }", "", "There is no template \"z\""),
+            ("{ name: a, template: t, depends: \"a &&\" }", "", "it ends too early"),
+            ("{ name: a, template: t }\n{ name: b, template: t, depends: a.Finished }", "", "no result \"Finished\""),
+            ("{ name: a, template: t, needs: [b] }", "", "Tasks have no such key"),
+            ("{ name: a, template: t }", "parallel: 4", "Workflows have no such key"),
+            ("{ name: a, template: n }", "", "There is no template"),
+        ]
+    )
+    func wrong(task: String, spec: String, message: String) throws {
+        let error = try Imports.refusal(workflow(tasks: task, spec: spec), .argo)
+        #expect(error.description.contains(message))
+        #expect(error.code == .malformed)
+    }
+
+    @Test("Parts of the workflow that would change a run are refused; what is about pods is left")
+    func spec() throws {
+        let error = try Imports.refusal(
+            workflow(tasks: "{ name: a, template: t }", spec: "parallelism: 2\n  serviceAccountName: x\n  suspend: true"),
+            .argo
+        )
+        #expect(error.detail?.split(separator: "\n").count == 2)
+        #expect(error.hint?.contains("--leave-out parallelism --leave-out suspend") == true)
+    }
+}

@@ -1,0 +1,113 @@
+import Foundation
+import Millrace
+import MillraceTestSupport
+import Postgres
+import Testing
+
+/// Workflows of other languages that tests bring in.
+enum Imports {
+    static let directory = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../Fixtures").standardizedFileURL
+
+    static func path(_ name: String) -> String {
+        directory.appending(path: name).path(percentEncoded: false)
+    }
+
+    static func load(
+        _ name: String,
+        _ format: DefinitionFormat,
+        _ change: (inout ImportOptions) -> Void = { _ in }
+    ) throws -> ImportedDefinition {
+        var options = ImportOptions()
+        change(&options)
+        return try ImportedDefinition.load(path(name), format: format, options)
+    }
+
+    /// Brings in a text, as a file called `workflow`.
+    static func read(
+        _ text: String,
+        _ format: DefinitionFormat,
+        _ change: (inout ImportOptions) -> Void = { _ in }
+    ) throws -> ImportedDefinition {
+        var options = ImportOptions()
+        change(&options)
+        return try Fixture.withFile("workflow.\(format.rawValue)", text) {
+            try ImportedDefinition.load($0, format: format, options)
+        }
+    }
+
+    static func refusal(
+        _ text: String,
+        _ format: DefinitionFormat,
+        _ change: (inout ImportOptions) -> Void = { _ in }
+    ) throws -> MillraceError {
+        let error = #expect(throws: MillraceError.self) { try read(text, format, change) }
+        return try #require(error)
+    }
+}
+
+extension ImportedDefinition {
+    var needs: [String: [String]] {
+        Dictionary(uniqueKeysWithValues: definition.steps.map { ($0.key, $0.needs.sorted()) })
+    }
+
+    /// The steps as JSON, by key.
+    var steps: [String: [String: JSONValue]] {
+        get throws {
+            guard case .object(let members) = try JSONValue(json: definition.json), case .array(let steps)? = members["steps"]
+            else { return [:] }
+            return steps.reduce(into: [:]) { all, step in
+                if case .object(let step) = step, case .string(let key)? = step["key"] { all[key] = step }
+            }
+        }
+    }
+}
+
+/// A database with the extension, and an agent that says of each step how it ends.
+struct ImportServer {
+    var client: Client
+    var work: WorkClient
+
+    static func with(_ body: (ImportServer) async throws -> Void) async throws {
+        try await PostgresCluster.with(.plain) { cluster in
+            let database = try await cluster.createDatabase(extension: true)
+            try await Pool.with(database) { pool in
+                try await body(ImportServer(client: Client(pool: pool), work: WorkClient(pool: pool)))
+            }
+        }
+    }
+
+    /// Runs the workflow and answers the states of its steps by key.
+    func states(
+        _ imported: ImportedDefinition,
+        input: JSONValue? = nil,
+        failing: Set<String> = [],
+        outputs: [String: String] = [:]
+    ) async throws -> [String: String] {
+        let defined = try await client.define(imported.definition)
+        #expect(defined.steps == imported.definition.steps.count)
+        #expect(defined.edges == imported.definition.steps.reduce(0) { $0 + $1.needs.count })
+        let run = try await client.submit(Submission(workflow: defined.workflow, input: input))
+        let agent = try await work.register(
+            queues: ["default"],
+            handlers: Array(Set(imported.definition.steps.map(\.handler))),
+            name: "imports"
+        )
+        let capacity = Capacity(maxSteps: 100)
+        while true {
+            let claimed = try await work.claim(agent: agent.agentID, capacity: capacity)
+            if claimed.isEmpty { break }
+            _ = try await work.report(
+                agent: agent.agentID,
+                claimed.map { step in
+                    failing.contains(step.key)
+                        ? StepReport(handOut: step.handOut, outcome: .fatal, error: "as told")
+                        : StepReport(handOut: step.handOut, outcome: .completed, output: outputs[step.key])
+                }
+            )
+        }
+        try await work.deregister(agent: agent.agentID)
+        #expect(try await client.run(run).isOver)
+        return Dictionary(uniqueKeysWithValues: try await client.steps(of: run).map { ($0.key, $0.state) })
+    }
+}
