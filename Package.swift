@@ -126,7 +126,11 @@ let package = Package(
             path: "Tests/TestSupport"
         ),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres", "MillraceTestSupport"]),
-        .testTarget(name: "MillraceTests", dependencies: ["DefinitionsExample", "Millrace", "MillraceTestSupport"]),
+        .testTarget(
+            name: "MillraceTests",
+            dependencies: ["DefinitionsExample", "Millrace", "MillraceTestSupport"],
+            exclude: ["Fixtures"]
+        ),
         .testTarget(
             name: "AgentTests",
             dependencies: [

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Looks whether the documents and the code agree: every error code that the extension raises is in docs/errors.md, and
-# every code there is raised; every column of a view that a test pins is in docs/sql-reference.md.
+# every code there is raised; every column of a view that a test pins is in docs/sql-reference.md; what the
+# documents of the language link to is there, and each feature that is compared with other engines names a test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib.sh
@@ -33,5 +34,17 @@ columns_of_docs=$(sed -nE 's/^\| `([a-z_]+)` \| `([a-z_]+(, [a-z_]+)+)` \|$/\1 \
 # Their order in the text is free.
 by_view() { awk '{ view = $1; for (i = 2; i <= NF; i++) print view "." $i }'; }
 agree "views: columns and their table" "$(by_view <<<"$columns_of_tests")" "$(by_view <<<"$columns_of_docs")"
+
+# Links to files of the project: [text](../extension/test/sql/rules.sql), [text](errors.md#codes).
+missing=$(for document in docs/language.md docs/importing.md; do
+  grep -oE '\]\([^)#: ]+[)#]' "$document" | sed -E 's/^..(.*).$/\1/' | sort -u | while read -r link; do
+    [ -e "docs/$link" ] || printf '%s links to %s\n' "$document" "$link"
+  done
+done)
+agree "links: what the documents of the language name" "" "$missing"
+
+# Rows of the comparison with other engines: each names a test.
+untested=$(sed -n '/^## Beside other engines/,/^Sources/p' docs/language.md | grep -E '^\| [^-w]' | grep -vE '\]\(\.\./(extension/test|Tests|scripts)/' || true)
+agree "features beside other engines: each has its test" "" "$untested"
 
 summarise "$passed" "$failed"

@@ -22,10 +22,10 @@ enum YAML {
     /// The documents of a file, with the places of all that is in them.
     static func documents(_ text: String) throws(MillraceError) -> [Node] {
         try reading {
-            let documents = try compose_all(yaml: text)
-            let nodes = Array(documents)
-            if let error = documents.error { throw error }
-            return nodes
+            let parser = try Parser(yaml: text)
+            var documents: [Node] = []
+            while let document = try parser.nextRoot() { documents.append(document) }
+            return documents
         }
     }
 

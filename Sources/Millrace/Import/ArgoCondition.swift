@@ -36,7 +36,9 @@ struct ArgoCondition {
             if first.isWhitespace {
                 rest.removeFirst()
             } else if first == "'" || first == "\"" {
-                guard let end = rest.dropFirst().firstIndex(of: first) else { throw Problem("a text in quotes does not end") }
+                guard let end = rest.dropFirst().firstIndex(of: first) else {
+                    throw Problem("a text in quotes does not end")
+                }
                 tokens.append(.operand(String(rest[rest.index(after: rest.startIndex)..<end])))
                 rest = rest[rest.index(after: end)...]
             } else if let match = rest.prefixMatch(of: /==|!=|>=|<=|=~|!~|&&|\|\||[<>!(),]/) {
@@ -106,6 +108,8 @@ struct ArgoCondition {
         switch value {
         case .unknown(let reason): throw Problem(reason)
         case .path(_, let keys): needs += keys
+        case .template:
+            throw Problem("\"\(text)\" puts values that are known only when the run is under way into a text")
         case .literal: break
         }
         return value
@@ -129,7 +133,9 @@ struct ArgoCondition {
             case "=~": return .test("\(path) like_regex \(JSONPathText.literal(.string(text)))")
             case "!~": return .not(.test("\(path) like_regex \(JSONPathText.literal(.string(text)))"))
             default:
-                guard Double(text) != nil else { return .test("\(path) \(symbol) \(JSONPathText.literal(.string(text)))") }
+                guard Double(text) != nil else {
+                    return .test("\(path) \(symbol) \(JSONPathText.literal(.string(text)))")
+                }
                 // Argo's values are texts; ours may be numbers.
                 return .test("\(path).double() \(symbol) \(text)")
             }
@@ -139,6 +145,8 @@ struct ArgoCondition {
             return .test("\(left) \(symbol) \(right)")
         case (.unknown(let reason), _), (_, .unknown(let reason)):
             throw Problem(reason)
+        case (.template, _), (_, .template):
+            throw Problem("texts that are put together cannot be compared")
         }
     }
 

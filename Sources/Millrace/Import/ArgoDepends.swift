@@ -93,7 +93,8 @@ indirect enum ArgoDepends {
                 guard accept(")") else { throw Problem("a ) is missing") }
                 return inner
             }
-            guard index < words.count, let first = words[index].first, first.isLetter || first.isNumber || first == "_" else {
+            guard index < words.count, let first = words[index].first, first.isLetter || first.isNumber || first == "_"
+            else {
                 throw Problem(index < words.count ? "\(words[index]) stands where a task belongs" : "it ends too early")
             }
             let parts = words[index].split(separator: ".").map(String.init)

@@ -65,7 +65,9 @@ final class ArgoGraph {
         let first = steps.count
         var scope = ArgoScope()
         scope.isAtEnd = isAtEnd
-        let arguments = parameters.reduce(into: [:]) { $0[$1] = ArgoValue.path(JSONPathText.path(["run", $1]), needs: []) }
+        let arguments = parameters.reduce(into: [:]) {
+            $0[$1] = ArgoValue.path(JSONPathText.path(["run", $1]), needs: [])
+        }
         scope.parameters = inputs(of: template, arguments)
         // The template that everything begins with gives its tasks no name before theirs.
         let place = Place(prefix: prefix, name: name, depth: [name], templates: templates)
@@ -84,13 +86,22 @@ final class ArgoGraph {
 
     // MARK: Templates
 
-    private func dissolve(_ template: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence) -> ArgoTask {
+    private func dissolve(_ template: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence)
+        -> ArgoTask
+    {
         if let dag = template["dag"] {
             checkOrdering(template)
             if dag["failFast"]?.bool == true {
                 findings.refuse("failFast", dag["failFast"]!, "That one failure stops other branches cannot be said.")
             }
-            return group(template, dag["tasks"]?.elements ?? [], target: dag["target"]?.text, at: place, scope, dependence)
+            return group(
+                template,
+                dag["tasks"]?.elements ?? [],
+                target: dag["target"]?.text,
+                at: place,
+                scope,
+                dependence
+            )
         }
         if let stages = template["steps"]?.elements {
             checkOrdering(template)
@@ -110,7 +121,9 @@ final class ArgoGraph {
         }
     }
 
-    private func leaf(_ template: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence) -> ArgoTask {
+    private func leaf(_ template: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence)
+        -> ArgoTask
+    {
         let name = place.prefix.isEmpty ? place.name : place.prefix
         let key = StepKey.unique(name, among: taken)
         taken.insert(key)
@@ -170,7 +183,9 @@ final class ArgoGraph {
 
     private func depends(_ node: ImportNode) -> ArgoDepends? {
         if let part = node["depends"] {
-            if let other = node["dependencies"] { findings.mistake(other, "A task has either depends or dependencies.") }
+            if let other = node["dependencies"] {
+                findings.mistake(other, "A task has either depends or dependencies.")
+            }
             switch ArgoDepends.parse(part.text ?? "") {
             case .success(let depends): return depends
             case .failure(let problem):
@@ -298,7 +313,9 @@ final class ArgoGraph {
         inside.outputs = { task, output in Self.output(output, of: done[task]) ?? nil }
         var outputs: [String: ArgoValue] = [:]
         for parameter in template["outputs"]?["parameters"]?.elements ?? [] {
-            guard let name = parameter["name"]?.text, let from = parameter["valueFrom"]?["parameter"]?.text else { continue }
+            guard let name = parameter["name"]?.text, let from = parameter["valueFrom"]?["parameter"]?.text else {
+                continue
+            }
             outputs["parameters.\(name)"] = inside.value(of: from)
         }
         return .group(
@@ -315,7 +332,10 @@ final class ArgoGraph {
     private static func output(_ name: String, of task: ArgoTask?) -> ArgoValue? {
         switch task {
         case .step(let step)?:
-            .path(JSONPathText.path(["needs", step.key] + name.split(separator: ".").map(String.init)), needs: [step.key])
+            .path(
+                JSONPathText.path(["needs", step.key] + name.split(separator: ".").map(String.init)),
+                needs: [step.key]
+            )
         case .group(let group)?: group.outputs[name]
         case .items?: .unknown("the outputs of a loop are those of several steps")
         case nil: nil
@@ -325,7 +345,8 @@ final class ArgoGraph {
     // MARK: Tasks
 
     /// A task of a template: what it calls, with what, how often.
-    private func task(_ node: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence) -> ArgoTask {
+    private func task(_ node: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence) -> ArgoTask
+    {
         for (key, part) in node.members where !Self.taskKeys.contains(key) {
             if key == "hooks" || key == "onExit" {
                 findings.refuse(key, part, "Hooks cannot be said.")
@@ -336,7 +357,7 @@ final class ArgoGraph {
         let name = node["name"]?.text ?? ""
         let inner = place.prefix.isEmpty ? name : "\(place.prefix).\(name)"
         let result: ArgoTask
-        switch loop(node, scope) {
+        switch ArgoLoop(node, scope, findings) {
         case .none:
             result = call(node, key: inner, at: place, scope, dependence)
         case .items(let items):
@@ -351,7 +372,9 @@ final class ArgoGraph {
             inside.item = .unknown("the items are known only when the run is under way")
             result = call(node, key: inner, at: place, inside, dependence)
         }
-        if let part = node["continueOn"], part["failed"]?.bool == true || part["error"]?.bool == true, let first = result.keys.first {
+        if let part = node["continueOn"], part["failed"]?.bool == true || part["error"]?.bool == true,
+            let first = result.keys.first
+        {
             tolerated.insert(first)
             findings.leaveBehind(part, "What depends on it goes on, but its failure still fails the run.")
         }
@@ -403,7 +426,11 @@ final class ArgoGraph {
         if let reference = node["templateRef"] {
             let (owner, name) = (reference["name"]?.text ?? "", reference["template"]?.text ?? "")
             guard let spec = library[owner] else {
-                findings.refuse("templateRef", reference, "The template \"\(name)\" of \"\(owner)\" is not in the file.")
+                findings.refuse(
+                    "templateRef",
+                    reference,
+                    "The template \"\(name)\" of \"\(owner)\" is not in the file."
+                )
                 return nil
             }
             let templates = Self.templates(of: spec, findings)
@@ -435,76 +462,6 @@ final class ArgoGraph {
                 ?? .unknown("the parameter \(name) is not given")
         }
         return inputs
-    }
-
-    // MARK: Loops
-
-    private enum Loop {
-        case none
-        case items([JSONValue])
-        case refused
-    }
-
-    private func loop(_ node: ImportNode, _ scope: ArgoScope) -> Loop {
-        if let part = node["withItems"] {
-            if let items = part.elements { return .items(items.map(\.value)) }
-            return list(part, scope)
-        }
-        if let part = node["withParam"] { return list(part, scope) }
-        if let part = node["withSequence"] { return sequence(part, scope) }
-        return .none
-    }
-
-    private func list(_ part: ImportNode, _ scope: ArgoScope) -> Loop {
-        switch scope.value(of: part.text ?? "") {
-        case .literal(let value):
-            if case .array(let items)? = try? JSONValue(json: ArgoValue.text(value)) { return .items(items) }
-            findings.mistake(part, "It is no list in JSON.")
-        case .path(let path, _):
-            findings.refuse("withParam", part, "The items are known only when the run is under way (\(path)).")
-        case .unknown(let reason):
-            findings.refuse("withParam", part, "The items are not known: \(reason).")
-        }
-        return .refused
-    }
-
-    private func sequence(_ part: ImportNode, _ scope: ArgoScope) -> Loop {
-        func number(_ name: String) -> Int? {
-            guard let node = part[name] else { return nil }
-            if let text = scope.value(of: ArgoValue.text(node.value)).text, let number = Int(text) { return number }
-            findings.refuse("withSequence", node, "It is no whole number, or known only when the run is under way.")
-            return 0
-        }
-        let start = number("start") ?? 0
-        let count = number("count")
-        let end = number("end")
-        guard (count == nil) != (end == nil) else {
-            findings.mistake(part, "It has either count or end.")
-            return .refused
-        }
-        let length = count ?? (abs(end! - start) + 1)
-        guard (0...100_000).contains(length) else {
-            findings.mistake(part, "It has \(length) items; a workflow has 100,000 steps at most.")
-            return .refused
-        }
-        let step = (end ?? start) < start ? -1 : 1
-        let format = part["format"]?.text
-        return .items((0..<length).map { .string(Self.formatted(start + $0 * step, format)) })
-    }
-
-    /// `%d`, `%03d`, `%x` and text around it.
-    private static func formatted(_ number: Int, _ format: String?) -> String {
-        guard let format, let match = format.firstMatch(of: /%(0?)([0-9]{0,2})([dxX])/) else { return format ?? "\(number)" }
-        var digits = match.3 == "d" ? String(number) : String(number, radix: 16, uppercase: match.3 == "X")
-        let width = Int(match.2) ?? 0
-        if digits.count < width { digits = String(repeating: match.1 == "0" ? "0" : " ", count: width - digits.count) + digits }
-        return format.replacingCharacters(in: match.range, with: digits)
-    }
-}
-
-extension String {
-    fileprivate func replacingCharacters(in range: Range<String.Index>, with text: String) -> String {
-        String(self[..<range.lowerBound]) + text + String(self[range.upperBound...])
     }
 }
 

@@ -5,9 +5,12 @@
 struct ArgoImporter: Importer {
     /// What says where pods run and what becomes of them.
     private static let aboutPods: Set<String> = [
-        "serviceAccountName", "automountServiceAccountToken", "executor", "volumes", "volumeClaimTemplates", "volumeClaimGC",
-        "nodeSelector", "affinity", "tolerations", "imagePullSecrets", "hostNetwork", "hostAliases", "dnsPolicy", "dnsConfig",
-        "podGC", "ttlStrategy", "podPriorityClassName", "podPriority", "schedulerName", "securityContext", "podSpecPatch",
+        "serviceAccountName", "automountServiceAccountToken", "executor", "volumes", "volumeClaimTemplates",
+        "volumeClaimGC",
+        "nodeSelector", "affinity", "tolerations", "imagePullSecrets", "hostNetwork", "hostAliases", "dnsPolicy",
+        "dnsConfig",
+        "podGC", "ttlStrategy", "podPriorityClassName", "podPriority", "schedulerName", "securityContext",
+        "podSpecPatch",
         "podMetadata", "podDisruptionBudget", "artifactRepositoryRef", "artifactGC", "archiveLogs", "metrics",
         "workflowMetadata", "priority",
     ]

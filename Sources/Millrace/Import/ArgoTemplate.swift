@@ -16,7 +16,11 @@ struct ArgoTemplate {
 
     func step(_ key: String, _ template: ImportNode, _ scope: ArgoScope) -> ImportedStep {
         var step = ImportedStep(key: key)
-        guard let kind = template.members.first(where: { Self.kinds.contains($0.name) && !($0.node.isNull && $0.name != "suspend") }) else {
+        guard
+            let kind = template.members.first(where: {
+                Self.kinds.contains($0.name) && !($0.node.isNull && $0.name != "suspend")
+            })
+        else {
             findings.mistake(template, "It neither does something nor orders others.")
             return step
         }
@@ -25,7 +29,7 @@ struct ArgoTemplate {
         }
         step.retry = retry(template["retryStrategy"] ?? defaults?["retryStrategy"], scope)
         step.timeout = timeout(template, scope)
-        step.input = input(scope)
+        step.input = input(template, scope)
         step.work(options)
         if kind.name == "suspend" {
             suspend(kind.node, scope, &step)
@@ -35,15 +39,25 @@ struct ArgoTemplate {
         return step
     }
 
-    /// Inputs that are known or can be asked for. Those of which nothing is known matter only to what is executed.
-    private func input(_ scope: ArgoScope) -> JSONValue? {
+    /// Inputs that are known or can be asked for.
+    private func input(_ template: ImportNode, _ scope: ArgoScope) -> JSONValue? {
         var members: [String: JSONValue] = [:]
-        for (name, value) in scope.parameters {
+        for (name, value) in scope.parameters.sorted(by: { $0.key < $1.key }) {
             switch value {
+            // A text that begins with a dollar sign is a path, unless it has two.
             case .literal(.string(let text)): members[name] = .string(text.hasPrefix("$") ? "$" + text : text)
             case .literal(let value): members[name] = value
             case .path(let path, _): members[name] = .string(path)
-            case .unknown: break
+            case .template(let texts, let paths, _):
+                var text = texts[0]
+                var data: [String: JSONValue] = [:]
+                for (number, path) in paths.enumerated() {
+                    text += "{{value\(number)}}" + texts[number + 1]
+                    data["value\(number)"] = .string(path)
+                }
+                members[name] = .object(["$template": .string(text), "data": .object(data)])
+            case .unknown(let reason):
+                findings.leaveBehind("\(template.path): input \(name)", "\(reason).", at: template.place)
             }
         }
         return members.isEmpty ? nil : .object(members)
@@ -51,7 +65,11 @@ struct ArgoTemplate {
 
     private func suspend(_ node: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep) {
         guard let part = node["duration"], let seconds = seconds(part, scope) else {
-            return findings.refuse("suspend", node, "It waits until somebody resumes the run, which cannot be said yet.")
+            return findings.refuse(
+                "suspend",
+                node,
+                "It waits until somebody resumes the run, which cannot be said yet."
+            )
         }
         step.handler = "sleep"
         step.expected = seconds * options.timeScale
@@ -67,8 +85,13 @@ struct ArgoTemplate {
         for (name, part) in strategy.members {
             switch name {
             case "limit":
-                guard let text = scope.value(of: ArgoValue.text(part.value)).text, let limit = Int64(text), limit >= 0 else {
-                    findings.refuse("retryStrategy.limit", part, "It is no whole number, or known only when the run is under way.")
+                guard let text = scope.value(of: ArgoValue.text(part.value)).text, let limit = Int64(text), limit >= 0
+                else {
+                    findings.refuse(
+                        "retryStrategy.limit",
+                        part,
+                        "It is no whole number, or known only when the run is under way."
+                    )
                     continue
                 }
                 retry["limit"] = .integer(min(limit, 10_000))
@@ -85,7 +108,9 @@ struct ArgoTemplate {
                     case "duration": if let seconds = seconds(part, scope) { retry["backoff"] = .number(seconds) }
                     case "cap": if let seconds = seconds(part, scope) { retry["max"] = .number(seconds) }
                     case "factor":
-                        if let text = scope.value(of: ArgoValue.text(part.value)).text, let factor = Double(text), factor >= 1 {
+                        if let text = scope.value(of: ArgoValue.text(part.value)).text, let factor = Double(text),
+                            factor >= 1
+                        {
                             retry["factor"] = .number(factor)
                         } else {
                             findings.refuse("factor", part, "It is no number from 1 up.")
@@ -116,13 +141,23 @@ struct ArgoTemplate {
                 return matches.reduce(0) { $0 + Double($1.1)! * units[String($1.2)]! }
             }
         }
-        findings.refuse(part.path.split(separator: ".").last.map(String.init) ?? "", part, "It is no duration, or known only when the run is under way.")
+        findings.refuse(
+            part.path.split(separator: ".").last.map(String.init) ?? "",
+            part,
+            "It is no duration, or known only when the run is under way."
+        )
         return nil
     }
 
     // MARK: Commands
 
-    private func shell(_ template: ImportNode, _ kind: String, _ node: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep) {
+    private func shell(
+        _ template: ImportNode,
+        _ kind: String,
+        _ node: ImportNode,
+        _ scope: ArgoScope,
+        _ step: inout ImportedStep
+    ) {
         guard kind == "container" || kind == "script" else {
             return findings.refuse(kind, node, "The handler shell runs programs; this is none.")
         }

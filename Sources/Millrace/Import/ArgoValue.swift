@@ -4,6 +4,8 @@ indirect enum ArgoValue {
     case literal(JSONValue)
     /// A path in the run's input or in the output of a step, and the steps that it asks.
     case path(String, needs: [String])
+    /// Text around such paths: the pieces before, between and behind them.
+    case template([String], paths: [String], needs: [String])
     /// Known when the run is under way, but by no path.
     case unknown(String)
 
@@ -37,7 +39,10 @@ struct ArgoScope {
     /// The steps whose outputs the inputs ask.
     var asks: [String] {
         parameters.sorted { $0.key < $1.key }.flatMap { parameter -> [String] in
-            if case .path(_, let needs) = parameter.value { needs } else { [] }
+            switch parameter.value {
+            case .path(_, let needs), .template(_, _, let needs): needs
+            case .literal, .unknown: []
+            }
         }
     }
 
@@ -45,19 +50,32 @@ struct ArgoScope {
     func value(of text: String) -> ArgoValue {
         let pieces = Self.pieces(of: text)
         if pieces.count == 1, let reference = pieces[0].reference { return resolve(reference) }
-        var result = ""
+        // The last piece is the one that text goes on with.
+        var texts = [""]
+        var paths: [String] = []
+        var needs: [String] = []
         for piece in pieces {
             guard let reference = piece.reference else {
-                result += piece.text
+                texts[texts.count - 1] += piece.text
                 continue
             }
             switch resolve(reference) {
-            case .literal(let value): result += ArgoValue.text(value)
-            case .path: return .unknown("it puts {{\(reference)}}, which is known only when the run is under way, into a text")
-            case .unknown(let reason): return .unknown(reason)
+            case .literal(let value):
+                texts[texts.count - 1] += ArgoValue.text(value)
+            case .path(let path, let keys):
+                texts.append("")
+                paths.append(path)
+                needs += keys
+            case .template(let inner, let others, let keys):
+                texts[texts.count - 1] += inner[0]
+                texts += inner.dropFirst()
+                paths += others
+                needs += keys
+            case .unknown(let reason):
+                return .unknown(reason)
             }
         }
-        return .literal(.string(result))
+        return paths.isEmpty ? .literal(.string(texts[0])) : .template(texts, paths: paths, needs: needs)
     }
 
     static func pieces(of text: String) -> [(text: String, reference: String?)] {
@@ -65,7 +83,9 @@ struct ArgoScope {
         var rest = text[...]
         while let start = rest.firstRange(of: "{{"), let end = rest[start.upperBound...].firstRange(of: "}}") {
             if start.lowerBound > rest.startIndex { pieces.append((String(rest[..<start.lowerBound]), nil)) }
-            pieces.append((String(rest[start.lowerBound..<end.upperBound]), rest[start.upperBound..<end.lowerBound].trimmed))
+            pieces.append(
+                (String(rest[start.lowerBound..<end.upperBound]), rest[start.upperBound..<end.lowerBound].trimmed)
+            )
             rest = rest[end.upperBound...]
         }
         if !rest.isEmpty || pieces.isEmpty { pieces.append((String(rest), nil)) }
@@ -89,7 +109,8 @@ struct ArgoScope {
             return member(parts.dropFirst()) ?? unknown
         case ("tasks", 4...), ("steps", 4...):
             guard let index = parts.firstIndex(of: "outputs"), index > 1 else { return unknown }
-            return outputs(parts[1..<index].joined(separator: "."), parts[(index + 1)...].joined(separator: ".")) ?? unknown
+            return outputs(parts[1..<index].joined(separator: "."), parts[(index + 1)...].joined(separator: "."))
+                ?? unknown
         default:
             return unknown
         }

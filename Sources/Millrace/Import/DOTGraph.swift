@@ -30,7 +30,8 @@ struct DOTGraph {
         self.isDirected = isDirected
     }
 
-    fileprivate mutating func node(_ id: String, at place: DefinitionPlaces.Place, _ defaults: [String: String]) -> Int {
+    fileprivate mutating func node(_ id: String, at place: DefinitionPlaces.Place, _ defaults: [String: String]) -> Int
+    {
         if let number = numbers[id] { return number }
         numbers[id] = nodes.count
         nodes.append(Node(id: id, attributes: defaults, place: place))
@@ -285,7 +286,7 @@ private struct DOTParser {
                 repeat {
                     step()
                     guard index < bytes.count else { throw problem("a comment begins that does not end") }
-                } while !(bytes[index - 1] == UInt8(ascii: "*") && bytes[index] == UInt8(ascii: "/") )
+                } while !(bytes[index - 1] == UInt8(ascii: "*") && bytes[index] == UInt8(ascii: "/"))
                 index += 1
             } else if byte == 0x20 || (0x09...0x0d).contains(byte) || isByteOrderMark {
                 if isByteOrderMark { index += 2 }

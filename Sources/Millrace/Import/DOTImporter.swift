@@ -38,14 +38,23 @@ struct DOTImporter: Importer {
         for edge in graph.edges {
             let (from, to) = (graph.nodes[edge.from].id, graph.nodes[edge.to].id)
             if edge.attributes["style"] == "invis" {
-                findings.leaveBehind("edge \(from) -> \(to)", "It is invisible: it arranges the drawing.", at: edge.place)
+                findings.leaveBehind(
+                    "edge \(from) -> \(to)",
+                    "It is invisible: it arranges the drawing.",
+                    at: edge.place
+                )
                 continue
             }
             switch edge.attributes["dir"] ?? "forward" {
             case "back": list.addEdge(from: to, to: from)
             case "forward": list.addEdge(from: from, to: to)
             default:
-                findings.refuse("dir", "edge \(from) -> \(to)", "Its arrow does not say which step comes first.", at: edge.place)
+                findings.refuse(
+                    "dir",
+                    "edge \(from) -> \(to)",
+                    "Its arrow does not say which step comes first.",
+                    at: edge.place
+                )
             }
         }
         return ImportedWorkflow(name: graph.name, steps: list.steps)

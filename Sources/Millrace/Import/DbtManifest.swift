@@ -107,15 +107,18 @@ struct DbtImporter: Importer {
             findings.leaveBehind(id, "It is disabled.")
         }
         for (title, parts) in [
-            ("exposures", manifest.exposures), ("metrics", manifest.metrics), ("semantic models", manifest.semanticModels),
+            ("exposures", manifest.exposures), ("metrics", manifest.metrics),
+            ("semantic models", manifest.semanticModels),
             ("saved queries", manifest.savedQueries),
         ] {
-            if let count = parts?.count, count > 0 { findings.leaveBehind(title, "dbt does not execute them (\(count)).") }
+            if let count = parts?.count, count > 0 {
+                findings.leaveBehind(title, "dbt does not execute them (\(count)).")
+            }
         }
         let steps = graph.order().map { id in
             step(id, graph.nodes[id]!, graph.needs(of: id, waitsForTests: options.waitsForTests, findings), options)
         }
-        guard !steps.isEmpty else { throw MillraceError(.malformed, "The manifest has nothing that dbt executes.") }
+        if steps.isEmpty { findings.mistake("", "The manifest has nothing that dbt executes.") }
         var workflow = ImportedWorkflow(name: manifest.metadata?.projectName ?? "", steps: steps)
         addHooks(hooks, to: &workflow, options, findings)
         return workflow
@@ -230,7 +233,9 @@ struct DbtGraph {
                     order.append(id)
                 } else if isPlaced.insert(id).inserted {
                     stack.append((id, true))
-                    let needs = references(of: id).filter { (nodes[$0] != nil || ephemeral[$0] != nil) && !isPlaced.contains($0) }
+                    let needs = references(of: id).filter {
+                        (nodes[$0] != nil || ephemeral[$0] != nil) && !isPlaced.contains($0)
+                    }
                     for need in needs.sorted().reversed() { stack.append((need, false)) }
                 }
             }
@@ -273,7 +278,9 @@ struct DbtGraph {
                 }
                 guard !found.isEmpty else { continue }
                 above[id] = found
-                if found == read, !needs[id]!.contains(where: { above[$0] == read }) { gates[id, default: []].append(test) }
+                if found == read, !needs[id]!.contains(where: { above[$0] == read }) {
+                    gates[id, default: []].append(test)
+                }
             }
         }
         return gates.mapValues { $0.sorted() }

@@ -23,7 +23,8 @@ struct EdgeListImporter: Importer {
             (
                 .needs,
                 [
-                    "needs", "need", "depends", "depends_on", "dependson", "dependency", "dependencies", "deps", "requires",
+                    "needs", "need", "depends", "depends_on", "dependson", "dependency", "dependencies", "deps",
+                    "requires",
                     "parents", "upstream", "predecessors", "after", "prerequisites", "blocked_by",
                 ]
             ),
@@ -78,7 +79,9 @@ struct EdgeListImporter: Importer {
         } else if known.contains(.key) && (row.fields.count == 1 || known.count > 1) {
             // task,parent or task,target: the other end of the edge.
             columns = columns.map { $0 == .from ? .needs : $0 == .to ? .dependents : $0 }
-        } else if !known.isDisjoint(with: [.from, .to]), let other = columns.firstIndex(where: { $0 == .needs || $0 == .dependents }) {
+        } else if !known.isDisjoint(with: [.from, .to]),
+            let other = columns.firstIndex(where: { $0 == .needs || $0 == .dependents })
+        {
             // upstream,target or source,downstream.
             columns[other] = columns[other] == .needs ? .from : .to
             guard Set(columns.compactMap { $0 }).isSuperset(of: [.from, .to]) else { return nil }
@@ -99,7 +102,12 @@ struct EdgeListImporter: Importer {
         return columns
     }
 
-    private static func readEdges(_ rows: [Row], _ columns: [Column?], _ graph: inout StepList, _ findings: ImportFindings) {
+    private static func readEdges(
+        _ rows: [Row],
+        _ columns: [Column?],
+        _ graph: inout StepList,
+        _ findings: ImportFindings
+    ) {
         let from = columns.firstIndex(of: .from)!
         let to = columns.firstIndex(of: .to)!
         for row in rows {
@@ -142,7 +150,11 @@ struct EdgeListImporter: Importer {
             if !text(row, .seconds).isEmpty {
                 seconds = Double(text(row, .seconds))
                 if seconds.map({ $0 < 0 || !$0.isFinite }) ?? true {
-                    findings.mistake("step \(key)", "\"\(text(row, .seconds))\" is no number of seconds.", at: row.place)
+                    findings.mistake(
+                        "step \(key)",
+                        "\"\(text(row, .seconds))\" is no number of seconds.",
+                        at: row.place
+                    )
                 }
             }
             graph.add(key)
@@ -280,7 +292,9 @@ enum SeparatedValues {
         start: Int,
         _ findings: ImportFindings
     ) -> String {
-        func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || (byte == UInt8(ascii: "\t") && separator != byte) }
+        func isBlank(_ byte: UInt8) -> Bool {
+            byte == UInt8(ascii: " ") || (byte == UInt8(ascii: "\t") && separator != byte)
+        }
         while index < bytes.count, isBlank(bytes[index]) { index += 1 }
         guard index < bytes.count, bytes[index] == UInt8(ascii: "\"") else {
             let from = index
@@ -291,7 +305,11 @@ enum SeparatedValues {
         index += 1
         while true {
             guard index < bytes.count else {
-                findings.mistake("", "The quotation that begins in this row does not end.", at: .init(line: start, column: 1))
+                findings.mistake(
+                    "",
+                    "The quotation that begins in this row does not end.",
+                    at: .init(line: start, column: 1)
+                )
                 break
             }
             if bytes[index] == UInt8(ascii: "\"") {
@@ -321,7 +339,8 @@ enum SeparatedValues {
 
 extension StringProtocol {
     var trimmed: String {
-        guard let first = firstIndex(where: { !$0.isWhitespace }), let last = lastIndex(where: { !$0.isWhitespace }) else {
+        guard let first = firstIndex(where: { !$0.isWhitespace }), let last = lastIndex(where: { !$0.isWhitespace })
+        else {
             return ""
         }
         return String(self[first...last])

@@ -239,7 +239,9 @@ struct GitHubCondition {
         if case .path(let path) = whole, case .literal(let value) = part {
             let text = try self.path(path)
             if path.contains(.every) { return .test("exists(\(text) ? (@ == \(JSONPathText.literal(value))))") }
-            return .test("\(text) like_regex \(JSONPathText.literal(.string(GitHubExpression.text(value)))) flag \"iq\"")
+            return .test(
+                "\(text) like_regex \(JSONPathText.literal(.string(GitHubExpression.text(value)))) flag \"iq\""
+            )
         }
         if case .call(let name, let arguments) = whole, name == "fromjson", arguments.count == 1, case .path = part,
             case .literal(.string(let json)) = arguments[0], case .array(let elements)? = try? JSONValue(json: json)

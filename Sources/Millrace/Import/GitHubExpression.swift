@@ -47,7 +47,9 @@ indirect enum GitHubExpression {
         var rest = text[...]
         while let start = rest.firstRange(of: "${{"), let end = rest[start.upperBound...].firstRange(of: "}}") {
             if start.lowerBound > rest.startIndex { pieces.append((String(rest[..<start.lowerBound]), nil)) }
-            pieces.append((String(rest[start.lowerBound..<end.upperBound]), String(rest[start.upperBound..<end.lowerBound])))
+            pieces.append(
+                (String(rest[start.lowerBound..<end.upperBound]), String(rest[start.upperBound..<end.lowerBound]))
+            )
             rest = rest[end.upperBound...]
         }
         if !rest.isEmpty { pieces.append((String(rest), nil)) }
@@ -230,7 +232,8 @@ extension GitHubExpression {
             for part in parts.dropFirst() {
                 switch (part, value) {
                 case (.name(let name), .object(let members)): value = members[name] ?? .null
-                case (.index(let index), .array(let elements)): value = elements.indices.contains(index) ? elements[index] : .null
+                case (.index(let index), .array(let elements)):
+                    value = elements.indices.contains(index) ? elements[index] : .null
                 case (.every, _): return nil
                 default: value = .null
                 }
@@ -306,7 +309,9 @@ extension GitHubExpression {
                 result += piece.text
                 continue
             }
-            guard case .success(let parsed) = parse(expression), let value = parsed.value(matrix: matrix) else { return nil }
+            guard case .success(let parsed) = parse(expression), let value = parsed.value(matrix: matrix) else {
+                return nil
+            }
             result += Self.text(value)
         }
         return result

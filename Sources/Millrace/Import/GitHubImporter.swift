@@ -4,8 +4,10 @@ struct GitHubImporter: Importer {
         "name", "run-name", "on", "permissions", "env", "defaults", "concurrency", "jobs",
     ]
     private static let jobKeys: Set<String> = [
-        "name", "permissions", "needs", "if", "runs-on", "environment", "concurrency", "outputs", "env", "defaults", "steps",
-        "timeout-minutes", "strategy", "continue-on-error", "container", "services", "uses", "with", "secrets", "snapshot",
+        "name", "permissions", "needs", "if", "runs-on", "environment", "concurrency", "outputs", "env", "defaults",
+        "steps",
+        "timeout-minutes", "strategy", "continue-on-error", "container", "services", "uses", "with", "secrets",
+        "snapshot",
     ]
     private static let strategyKeys: Set<String> = ["matrix", "fail-fast", "max-parallel"]
 
@@ -30,7 +32,9 @@ struct GitHubImporter: Importer {
         throws(MillraceError) -> ImportedWorkflow
     {
         let documents = try YAML.documents(file.text)
-        guard let document = documents.first, documents.count == 1, let jobs = ImportNode(document)["jobs"], jobs.isMapping else {
+        guard let document = documents.first, documents.count == 1, let jobs = ImportNode(document)["jobs"],
+            jobs.isMapping
+        else {
             throw MillraceError(.malformed, "This is no workflow of GitHub Actions: it has no jobs.")
         }
         var importer = GitHubImporter(options: options, findings: findings, root: ImportNode(document))
@@ -83,7 +87,11 @@ struct GitHubImporter: Importer {
             findings.refuse("concurrency", concurrency, "That jobs of several runs exclude each other cannot be said.")
         }
         if let environment = node["environment"] {
-            findings.refuse("environment", environment, "Its protection rules, which may hold the job, are not in the file.")
+            findings.refuse(
+                "environment",
+                environment,
+                "Its protection rules, which may hold the job, are not in the file."
+            )
         }
         let combinations = self.combinations(of: node)
         var steps: [String] = []
@@ -119,15 +127,26 @@ struct GitHubImporter: Importer {
         }
         guard let matrix = strategy["matrix"] else { return [nil] }
         if let parallel = strategy["max-parallel"] {
-            findings.refuse("max-parallel", parallel, "How many steps of a matrix run at once cannot be said of a graph.")
+            findings.refuse(
+                "max-parallel",
+                parallel,
+                "How many steps of a matrix run at once cannot be said of a graph."
+            )
         }
         switch strategy["fail-fast"] {
         case let failFast? where failFast.bool == true:
-            findings.refuse("fail-fast", failFast, "That one failure cancels the other steps of a matrix cannot be said of a graph.")
+            findings.refuse(
+                "fail-fast",
+                failFast,
+                "That one failure cancels the other steps of a matrix cannot be said of a graph."
+            )
         case let failFast? where failFast.bool == nil:
             findings.refuse("fail-fast", failFast, "It is computed when the run is under way.")
         case nil:
-            findings.leaveBehind(strategy, "fail-fast, which is on by default: the other steps go on when one has failed.")
+            findings.leaveBehind(
+                strategy,
+                "fail-fast, which is on by default: the other steps go on when one has failed."
+            )
         default: break
         }
         return GitHubMatrix(matrix, findings)?.combinations ?? [nil]
@@ -139,7 +158,11 @@ struct GitHubImporter: Importer {
         case .bool(let value): return value
         case .null: return false
         default:
-            findings.refuse("continue-on-error", part, "It is neither true nor false, or computed when the run is under way.")
+            findings.refuse(
+                "continue-on-error",
+                part,
+                "It is neither true nor false, or computed when the run is under way."
+            )
             return false
         }
     }
@@ -153,7 +176,10 @@ struct GitHubImporter: Importer {
         )
         let decision = self.decision(job, condition)
         if job.continues {
-            findings.leaveBehind(job.node["continue-on-error"]!, "What needs it goes on, but its failure still fails the run.")
+            findings.leaveBehind(
+                job.node["continue-on-error"]!,
+                "What needs it goes on, but its failure still fails the run."
+            )
         }
         return zip(job.steps, job.combinations).map { key, combination in
             var step = ImportedStep(key: key)
@@ -162,7 +188,11 @@ struct GitHubImporter: Importer {
             step.need(job.needs.flatMap { jobs[$0]?.steps ?? [$0] })
             if step.needs.allSatisfy({ name in jobs.values.contains { $0.steps.contains(name) } }) {
                 if !step.setRule(decision.rule) {
-                    findings.refuse("if", job.node["if"] ?? job.node, "It never holds: the job would start only in a cancelled run, or not at all.")
+                    findings.refuse(
+                        "if",
+                        job.node["if"] ?? job.node,
+                        "It never holds: the job would start only in a cancelled run, or not at all."
+                    )
                 }
             }
             step.when = decision.when.conditions
@@ -207,7 +237,11 @@ struct GitHubImporter: Importer {
         case .integer(let minutes)? where minutes > 0: return "\(minutes)m"
         case .number(let minutes)? where minutes > 0: return "\(minutes * 60)s"
         default:
-            findings.refuse("timeout-minutes", part, "It is no number of minutes, or computed when the run is under way.")
+            findings.refuse(
+                "timeout-minutes",
+                part,
+                "It is no number of minutes, or computed when the run is under way."
+            )
             return nil
         }
     }

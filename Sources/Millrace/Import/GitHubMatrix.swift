@@ -31,7 +31,11 @@ struct GitHubMatrix {
     /// - Returns: None where the matrix is only known when the run is under way, or is wrong; `findings` have the reason.
     init?(_ node: ImportNode, _ findings: ImportFindings) {
         guard node.isMapping else {
-            findings.refuse("matrix", node, "It is computed when the run is under way; only a matrix that is written out can be expanded.")
+            findings.refuse(
+                "matrix",
+                node,
+                "It is computed when the run is under way; only a matrix that is written out can be expanded."
+            )
             return nil
         }
         var original: [Combination] = [Combination()]
@@ -61,7 +65,8 @@ struct GitHubMatrix {
         }
         if dimensions.isEmpty { original = [] }
 
-        guard let excluded = Self.entries(node["exclude"], findings), let included = Self.entries(node["include"], findings)
+        guard let excluded = Self.entries(node["exclude"], findings),
+            let included = Self.entries(node["include"], findings)
         else { return nil }
         for entry in excluded {
             for (name, value) in entry where !dimensions.contains(name) {
@@ -73,7 +78,9 @@ struct GitHubMatrix {
         for entry in included {
             // An entry joins every combination whose own values it does not contradict; else it is one by itself.
             let joined = original.indices.filter { index in
-                entry.allSatisfy { name, node in !dimensions.contains(name) || original[index].values[name] == node.value }
+                entry.allSatisfy { name, node in
+                    !dimensions.contains(name) || original[index].values[name] == node.value
+                }
             }
             for index in joined {
                 for (name, node) in entry { combinations[index].set(name, node.value) }
@@ -90,7 +97,9 @@ struct GitHubMatrix {
         }
     }
 
-    private static func entries(_ node: ImportNode?, _ findings: ImportFindings) -> [[(name: String, node: ImportNode)]]? {
+    private static func entries(_ node: ImportNode?, _ findings: ImportFindings) -> [[(
+        name: String, node: ImportNode
+    )]]? {
         guard let node else { return [] }
         guard let elements = node.elements, elements.allSatisfy(\.isMapping) else {
             if node.text?.contains("${{") == true {

@@ -61,13 +61,19 @@ struct GitHubScript {
         var line = "\(command) -c \(ShellText.quoted(text)) >&2"
         let variables = variables(part).sorted { $0.key < $1.key }.map { "\($0.key)=\(ShellText.quoted($0.value))" }
         if !variables.isEmpty { line = "env \(variables.joined(separator: " ")) \(line)" }
-        if let directory, let path = value(directory, directory.text ?? "") { line = "(cd \(ShellText.quoted(path)) && \(line))" }
+        if let directory, let path = value(directory, directory.text ?? "") {
+            line = "(cd \(ShellText.quoted(path)) && \(line))"
+        }
         if part["continue-on-error"]?.bool == true { line += " || true" }
         var lines: [String] = []
-        if let name = (part["name"] ?? part["id"])?.text { lines.append("# " + name.split(whereSeparator: \.isNewline).joined(separator: " ")) }
+        if let name = (part["name"] ?? part["id"])?.text {
+            lines.append("# " + name.split(whereSeparator: \.isNewline).joined(separator: " "))
+        }
         if keepsOutput {
             let file = part["id"]?.text ?? "\(number)"
-            lines += ["GITHUB_OUTPUT=\"$outputs\"/\(ShellText.quoted(file)); export GITHUB_OUTPUT; : > \"$GITHUB_OUTPUT\""]
+            lines += [
+                "GITHUB_OUTPUT=\"$outputs\"/\(ShellText.quoted(file)); export GITHUB_OUTPUT; : > \"$GITHUB_OUTPUT\""
+            ]
         }
         return lines + [line]
     }
@@ -75,7 +81,8 @@ struct GitHubScript {
     /// The outputs of the job: their names, the step and the name there.
     private func outputs() -> [(name: String, step: String, output: String)] {
         (job["outputs"]?.members ?? []).compactMap { name, node in
-            guard let match = node.text?.wholeMatch(of: /\s*\$\{\{\s*steps\.([\w-]+)\.outputs\.([\w-]+)\s*\}\}\s*/) else {
+            guard let match = node.text?.wholeMatch(of: /\s*\$\{\{\s*steps\.([\w-]+)\.outputs\.([\w-]+)\s*\}\}\s*/)
+            else {
                 findings.refuse("outputs", node, "Only the output of one step can be handed on.")
                 return nil
             }
@@ -88,7 +95,9 @@ struct GitHubScript {
         guard !outputs.isEmpty else { return [] }
         let read = "value() { sed -n \"s/^$2=//p\" \"$outputs/$1\" | tail -n 1 | \(ShellText.jsonFilter); }"
         let members = outputs.map { #""\#($0.name)":"%s""# }.joined(separator: ",")
-        let values = outputs.map { "\"$(value \(ShellText.quoted($0.step)) \(ShellText.quoted($0.output)))\"" }.joined(separator: " ")
+        let values = outputs.map { "\"$(value \(ShellText.quoted($0.step)) \(ShellText.quoted($0.output)))\"" }.joined(
+            separator: " "
+        )
         return [read, "printf '{\(members)}\\n' \(values)"]
     }
 
@@ -107,7 +116,11 @@ struct GitHubScript {
     private func value(_ node: ImportNode, _ text: String) -> String? {
         let value = GitHubExpression.text(text, matrix: matrix)
         if value == nil {
-            findings.refuse("expressions", node, "It holds an expression whose value is known only when the run is under way.")
+            findings.refuse(
+                "expressions",
+                node,
+                "It holds an expression whose value is known only when the run is under way."
+            )
         }
         return value
     }

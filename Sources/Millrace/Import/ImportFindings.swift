@@ -21,6 +21,8 @@ final class ImportFindings {
     private var names: [String] = []
     private var isBroken = false
     private let leaveOut: Set<String>
+    /// A part that becomes several steps is looked at as often; it is told of once.
+    private var seen: Set<ImportFinding> = []
 
     /// As many as a person reads.
     private static let shown = 50
@@ -33,8 +35,8 @@ final class ImportFindings {
     ///
     /// - Parameter name: What ``ImportOptions/leaveOut`` calls it.
     func refuse(_ name: String, _ subject: String, _ message: String, at place: DefinitionPlaces.Place? = nil) {
-        let finding = ImportFinding(line: place?.line, column: place?.column, subject: subject, message: message)
-        guard !leaveOut.contains(name) else { return leftBehind.append(finding) }
+        guard !leaveOut.contains(name) else { return leaveBehind(subject, message, at: place) }
+        guard let finding = finding(subject, message, place) else { return }
         refused.append(finding)
         if !names.contains(name) { names.append(name) }
     }
@@ -42,12 +44,17 @@ final class ImportFindings {
     /// A mistake in the file: without it there is no graph.
     func mistake(_ subject: String, _ message: String, at place: DefinitionPlaces.Place? = nil) {
         isBroken = true
-        refused.append(ImportFinding(line: place?.line, column: place?.column, subject: subject, message: message))
+        if let finding = finding(subject, message, place) { refused.append(finding) }
     }
 
     /// A part that does not concern the graph.
     func leaveBehind(_ subject: String, _ message: String, at place: DefinitionPlaces.Place? = nil) {
-        leftBehind.append(ImportFinding(line: place?.line, column: place?.column, subject: subject, message: message))
+        if let finding = finding(subject, message, place) { leftBehind.append(finding) }
+    }
+
+    private func finding(_ subject: String, _ message: String, _ place: DefinitionPlaces.Place?) -> ImportFinding? {
+        let finding = ImportFinding(line: place?.line, column: place?.column, subject: subject, message: message)
+        return seen.insert(finding).inserted ? finding : nil
     }
 
     func check() throws(MillraceError) {

@@ -105,7 +105,11 @@ extension ImportedStep {
 enum StepKey {
     /// A key of 1 to 200 bytes without control characters, and without the quotation marks around keys in rules.
     static func valid(_ text: String) -> String {
-        var key = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 == "\"" ? "'" : $0 }))
+        var key = String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 == "\"" ? "'" : $0 }
+            )
+        )
         while key.utf8.count > 200 { key.removeLast() }
         return key.isEmpty ? "_" : key
     }

@@ -6,5 +6,5 @@ enum ShellText {
 
     /// A filter that makes of what it reads, without newlines at its end, the inside of a JSON text.
     static let jsonFilter =
-        #"awk 'BEGIN { RS = "\001" } { sub(/\n+$/, ""); gsub(/\\/, "\\\\"); gsub(/"/, "\\\""); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); gsub(/\n/, "\\n"); printf "%s", $0 }'"#
+        #"sed 's/[\\"]/\\&/g' | awk 'BEGIN { RS = "\001" } { sub(/\n+$/, ""); gsub(/\t/, "\\t"); gsub(/\r/, "\\r"); gsub(/\n/, "\\n"); printf "%s", $0 }'"#
 }

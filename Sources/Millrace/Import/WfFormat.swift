@@ -94,7 +94,10 @@ struct WfFormat: Importer {
             }
             executed = Dictionary(execution.map { ($0.id, $0) }) { first, _ in first }
         } else {
-            throw MillraceError(.malformed, "This is no valid WfFormat \(file.schemaVersion): its workflow has no tasks.")
+            throw MillraceError(
+                .malformed,
+                "This is no valid WfFormat \(file.schemaVersion): its workflow has no tasks."
+            )
         }
         guard !tasks.isEmpty else { throw MillraceError(.malformed, "The workflow has no tasks.") }
         for (key, task) in executed.sorted(by: { $0.key < $1.key }) {

@@ -116,9 +116,15 @@ struct ArgoTests {
             ("{ name: b, template: t, depends: a.Succeeded }", nil, ["a"]),
             ("{ name: b, template: t, depends: a.Failed || a.Errored }", "a.failed", ["a"]),
             ("{ name: b, template: t, depends: \"!a.Failed\" }", "!a.failed", ["a"]),
-            ("{ name: b, template: t, depends: a.Skipped || a.Omitted || a.Succeeded }", "a.skipped || a.completed", ["a"]),
+            (
+                "{ name: b, template: t, depends: a.Skipped || a.Omitted || a.Succeeded }", "a.skipped || a.completed",
+                ["a"]
+            ),
             ("{ name: b, template: t, depends: l }", nil, ["l(0)", "l(1)"]),
-            ("{ name: b, template: t, depends: l.AnySucceeded }", "\"l(0)\".completed || \"l(1)\".completed", ["l(0)", "l(1)"]),
+            (
+                "{ name: b, template: t, depends: l.AnySucceeded }", "\"l(0)\".completed || \"l(1)\".completed",
+                ["l(0)", "l(1)"]
+            ),
             ("{ name: b, template: t, depends: l.AllFailed }", "\"l(0)\".failed && \"l(1)\".failed", ["l(0)", "l(1)"]),
             ("{ name: b, template: t, depends: c }", "none_failed", ["c"]),
             ("{ name: b, template: t, depends: c.Succeeded }", nil, ["c"]),
@@ -138,30 +144,42 @@ struct ArgoTests {
         #expect(try imported.steps["b"]?["rule"] == rule.map { .string($0) })
     }
 
-    @Test(
-        "Conditions",
-        arguments: [
-            ("{{workflow.parameters.x}} == go", #"$.run.x == "go""#),
-            ("\"{{workflow.parameters.x}}\" != 'go on'", #"!($.run.x == "go on")"#),
-            ("{{workflow.parameters.n}} > 3", "$.run.n.double() > 3"),
-            ("3 == {{workflow.parameters.n}}", #"$.run.n == 3 || $.run.n == "3""#),
-            ("{{tasks.a.outputs.parameters.p}}", #"$.needs.a.parameters.p == true || $.needs.a.parameters.p == "true""#),
-            ("{{tasks.a.outputs.result}} =~ 'ab+'", #"$.needs.a.result like_regex "ab+""#),
-            ("{{tasks.a.outputs.result}} in ('x', 'y')", #"$.needs.a.result == "x" || $.needs.a.result == "y""#),
-            ("1 == 1 && ({{workflow.parameters.x}} == a || false)", #"$.run.x == "a""#),
-            ("heads == tails", "1 == 0"),
-            ("'a b' == 'a b'", nil),
-        ] as [(String, String?)]
-    )
-    func conditions(text: String, when: String?) async throws {
+    private static let conditionCases: [(String, String?)] = [
+        ("{{workflow.parameters.x}} == go", #"$.run.x == "go""#),
+        ("\"{{workflow.parameters.x}}\" != 'go on'", #"!($.run.x == "go on")"#),
+        ("{{workflow.parameters.n}} > 3", "$.run.n.double() > 3"),
+        ("3 == {{workflow.parameters.n}}", #"$.run.n == 3 || $.run.n == "3""#),
+        (
+            "{{tasks.a.outputs.parameters.p}}",
+            #"$.needs.a.parameters.p == true || $.needs.a.parameters.p == "true""#
+        ),
+        ("{{tasks.a.outputs.result}} =~ 'ab+'", #"$.needs.a.result like_regex "ab+""#),
+        ("{{tasks.a.outputs.result}} in ('x', 'y')", #"$.needs.a.result == "x" || $.needs.a.result == "y""#),
+        ("1 == 1 && ({{workflow.parameters.x}} == a || false)", #"$.run.x == "a""#),
+        ("heads == tails", "1 == 0"),
+        ("'a b' == 'a b'", nil),
+    ]
+
+    @Test("Conditions", arguments: conditionCases)
+    func conditions(text: String, when: String?) throws {
         let tasks = """
             { name: a, template: t }
             { name: b, template: t, depends: a, when: \(JSONValue.string(text).json) }
             """
         let imported = try Imports.read(workflow(tasks: tasks), .argo)
         #expect(try imported.steps["b"]?["when"] == when.map { .string($0) })
+    }
+
+    @Test("The server takes them")
+    func validated() async throws {
+        let tasks = Self.conditionCases.enumerated().map { number, condition in
+            "{ name: c\(number), template: t, depends: a, when: \(JSONValue.string(condition.0).json) }"
+        }
+        let text = workflow(tasks: (["{ name: a, template: t }"] + tasks).joined(separator: "\n"))
+        let imported = try Imports.read(text, .argo)
         try await ImportServer.with { server in
-            #expect(try await server.client.validate(imported.definition).isEmpty)
+            let problems = try await server.client.validate(imported.definition)
+            #expect(problems.isEmpty)
         }
     }
 
@@ -175,11 +193,44 @@ struct ArgoTests {
             """
         let steps = try Imports.read(workflow(tasks: tasks), .argo).steps
         let texts = ["s(0)", "s(1)", "s(2)", "p(0)", "d(0)"].map { steps[$0]?["input"]?.json }
-        #expect(texts == [
-            #"{"text":"part008"}"#, #"{"text":"part009"}"#, #"{"text":"part010"}"#, #"{"text":"1-x"}"#, #"{"text":"none"}"#,
-        ])
+        #expect(
+            texts == [
+                #"{"text":"part008"}"#, #"{"text":"part009"}"#, #"{"text":"part010"}"#, #"{"text":"1-x"}"#,
+                #"{"text":"none"}"#,
+            ]
+        )
         #expect(steps["d(2)"] != nil && steps["d(3)"] == nil)
         #expect(steps["w(0)"]?["when"] == nil && steps["w(1)"]?["when"] == .string("1 == 0"))
+    }
+
+    @Test("Values that are put into texts become templates")
+    func templates() async throws {
+        let tasks = """
+            { name: a, template: t }
+            { name: b, template: outer, depends: a, arguments: { parameters: [{ name: text, value: "{{tasks.a.outputs.result}} of {{workflow.parameters.x}}" }] } }
+            { name: c, template: echo, arguments: { parameters: [{ name: text, value: "$5 {{workflow.name}}" }] } }
+            """
+        let outer = """
+            - { name: outer, inputs: { parameters: [{ name: text }] }, steps: [[{ name: s, template: echo, arguments: { parameters: [{ name: text, value: "<{{inputs.parameters.text}}>" }] } }]] }
+            """
+        let imported = try Imports.read(workflow(tasks: tasks, templates: outer), .argo)
+        #expect(
+            try imported.steps["b.s"]?["input"]
+                == .object([
+                    "text": .object([
+                        "$template": .string("<{{value0}} of {{value1}}>"),
+                        "data": .object(["value0": .string("$.needs.a.result"), "value1": .string("$.run.x")]),
+                    ])
+                ])
+        )
+        #expect(imported.needs["b.s"] == ["a"])
+        #expect(
+            imported.leftBehind.contains { $0.subject.hasSuffix("input text") && $0.message.contains("workflow.name") }
+        )
+        try await ImportServer.with { server in
+            let problems = try await server.client.validate(imported.definition)
+            #expect(problems.isEmpty)
+        }
     }
 
     @Test("Asked for, commands become scripts whose result is JSON")
@@ -194,7 +245,8 @@ struct ArgoTests {
                   script: { image: x, command: [sh], source: "echo 'heads \\"or\\" tails'" }
             """
         let imported = try Imports.read(text, .argo) { $0.handler = .shell }
-        guard case .object(let with)? = try imported.steps["flip"]?["with"], case .string(let script)? = with["command"] else {
+        guard case .object(let with)? = try imported.steps["flip"]?["with"], case .string(let script)? = with["command"]
+        else {
             Issue.record("There is no script: \(imported.definition.json)")
             return
         }
@@ -206,17 +258,34 @@ struct ArgoTests {
         arguments: [
             ("{ name: a, template: t, hooks: {} }", "", "spec.templates[0].dag.tasks[0].hooks: Hooks"),
             ("{ name: a, template: t, onExit: t }", "", "onExit: Hooks"),
-            ("{ name: a, template: t, withParam: \"{{workflow.parameters.list}}\" }", "", "only when the run is under way ($.run.list)"),
-            ("{ name: a, template: t, withSequence: { count: \"{{workflow.parameters.n}}\" } }", "", "withSequence.count"),
+            (
+                "{ name: a, template: t, withParam: \"{{workflow.parameters.list}}\" }", "",
+                "only when the run is under way ($.run.list)"
+            ),
+            (
+                "{ name: a, template: t, withSequence: { count: \"{{workflow.parameters.n}}\" } }", "",
+                "withSequence.count"
+            ),
             ("{ name: a, templateRef: { name: other, template: t } }", "", "is not in the file"),
             ("{ name: a, template: t, when: \"{{=1 < 2}}\" }", "", "is an expression"),
-            ("{ name: a, template: t, when: \"{{workflow.status}} == Failed\" }", "", "nothing is known of {{workflow.status}}"),
+            (
+                "{ name: a, template: t, when: \"{{workflow.status}} == Failed\" }", "",
+                "nothing is known of {{workflow.status}}"
+            ),
             ("{ name: a, template: main }", "", "calls itself"),
             ("{ name: a, template: wait }", "- { name: wait, suspend: {} }", "until somebody resumes"),
             ("{ name: a, template: d }", "- { name: d, daemon: true, container: { image: x } }", "Steps that go on"),
             ("{ name: a, template: d }", "- { name: d, container: { image: x }, memoize: { key: k } }", "remembered"),
-            ("{ name: a, template: d }", "- { name: d, container: { image: x }, retryStrategy: { limit: 2, backoff: { duration: 1s, maxDuration: 1m } } }", "backoff.maxDuration"),
-            ("{ name: a, template: d }", "- { name: d, retryStrategy: { limit: 2 }, steps: [[{ name: x, template: t }]] }", "of a template that orders others"),
+            (
+                "{ name: a, template: d }",
+                "- { name: d, container: { image: x }, retryStrategy: { limit: 2, backoff: { duration: 1s, maxDuration: 1m } } }",
+                "backoff.maxDuration"
+            ),
+            (
+                "{ name: a, template: d }",
+                "- { name: d, retryStrategy: { limit: 2 }, steps: [[{ name: x, template: t }]] }",
+                "of a template that orders others"
+            ),
         ]
     )
     func refused(task: String, templates: String, message: String) throws {
@@ -228,7 +297,10 @@ struct ArgoTests {
     @Test(
         "What is wrong is named",
         arguments: [
-            ("{ name: a, template: t, depends: b }\n{ name: b, template: t, depends: a }", "", "in a ring: a -> b -> a"),
+            (
+                "{ name: a, template: t, depends: b }\n{ name: b, template: t, depends: a }", "",
+                "in a ring: a -> b -> a"
+            ),
             ("{ name: a, template: t, depends: z }", "", "depends on \"z\", which is no task"),
             ("{ name: a, template: t }\n{ name: a, template: t }", "", "Two tasks are called \"a\""),
             ("{ name: a, template: z }", "", "There is no template \"z\""),
@@ -248,7 +320,10 @@ struct ArgoTests {
     @Test("Parts of the workflow that would change a run are refused; what is about pods is left")
     func spec() throws {
         let error = try Imports.refusal(
-            workflow(tasks: "{ name: a, template: t }", spec: "parallelism: 2\n  serviceAccountName: x\n  suspend: true"),
+            workflow(
+                tasks: "{ name: a, template: t }",
+                spec: "parallelism: 2\n  serviceAccountName: x\n  suspend: true"
+            ),
             .argo
         )
         #expect(error.detail?.split(separator: "\n").count == 2)

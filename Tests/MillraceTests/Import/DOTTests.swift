@@ -22,9 +22,15 @@ struct DOTTests {
         "Texts",
         arguments: [
             (#"digraph { "a" + "b" -> "c\"d" }"#, ["ab": [], "c\"d": ["ab"]]),
-            ("digraph { a -> { b; c -> d } -> e }", ["a": [], "b": ["a"], "c": ["a"], "d": ["a", "c"], "e": ["b", "c", "d"]]),
+            (
+                "digraph { a -> { b; c -> d } -> e }",
+                ["a": [], "b": ["a"], "c": ["a"], "d": ["a", "c"], "e": ["b", "c", "d"]]
+            ),
             ("digraph{a->b->c;c}", ["a": [], "b": ["a"], "c": ["b"]]),
-            ("DIGRAPH x { subgraph s { a } subgraph s { b } a:n -> b:s:e; edge [color=red] c }", ["a": [], "b": ["a"], "c": []]),
+            (
+                "DIGRAPH x { subgraph s { a } subgraph s { b } a:n -> b:s:e; edge [color=red] c }",
+                ["a": [], "b": ["a"], "c": []]
+            ),
             ("digraph { node; \"node\" -> \"edge\" }", ["node": [], "edge": ["node"]]),
             ("digraph { ä -> \"日本\"; x = y }", ["ä": [], "日本": ["ä"]]),
         ] as [(String, [String: [String]])]
@@ -61,7 +67,8 @@ struct DOTTests {
         let build = try Imports.load("build.dot", .ninja)
         #expect(
             build.needs == [
-                "all": ["app"], "app": ["main.o", "tables.o"], "main.o": ["directories", "tables.h"], "tables.o": ["tables.h"],
+                "all": ["app"], "app": ["main.o", "tables.o"], "main.o": ["directories", "tables.h"],
+                "tables.o": ["tables.h"],
                 "tables.h": [], "directories": [],
             ]
         )
@@ -72,7 +79,9 @@ struct DOTTests {
     @Test("ninja: what is no such graph, and what it does not hold")
     func otherGraphs() throws {
         #expect(try Imports.refusal("digraph { a -> b }", .ninja).hint?.contains("--format dot") == true)
-        let shell = #expect(throws: MillraceError.self) { try Imports.load("build.dot", .ninja) { $0.handler = .shell } }
+        let shell = #expect(throws: MillraceError.self) {
+            try Imports.load("build.dot", .ninja) { $0.handler = .shell }
+        }
         #expect(try #require(shell).description.contains("their commands are not in it"))
         let twice = """
             digraph ninja { "1" [label="a"] "2" [label="cc", shape=ellipse] "2" -> "1" "3" [label="ld", shape=ellipse] "3" -> "1" }

@@ -37,7 +37,9 @@ struct DbtTests {
             ]
         )
         #expect(
-            bakery.needs["model.bakery.report"] == ["model.bakery.orders", "test.bakery.relationships_orders_people.3c4d"]
+            bakery.needs["model.bakery.report"] == [
+                "model.bakery.orders", "test.bakery.relationships_orders_people.3c4d",
+            ]
         )
         #expect(bakery.needs["unit_test.bakery.orders.sums"] == ["model.bakery.stg_orders", "seed.bakery.raw_people"])
         _ = try StepGraph(bakery.definition)
@@ -55,7 +57,9 @@ struct DbtTests {
                     "command": .array(["dbt", "run", "--select", "fqn:bakery.staging.stg_orders"].map { .string($0) })
                 ])
         )
-        let refused = #expect(throws: MillraceError.self) { try Imports.load("manifest.json", .dbt) { $0.handler = .shell } }
+        let refused = #expect(throws: MillraceError.self) {
+            try Imports.load("manifest.json", .dbt) { $0.handler = .shell }
+        }
         #expect(try #require(refused).description.contains("bakery-on-run-start-0: dbt has no command"))
     }
 

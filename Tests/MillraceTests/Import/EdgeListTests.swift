@@ -37,7 +37,11 @@ struct EdgeListTests {
             ]
         )
         #expect(steps.leftBehind.map(\.subject) == ["column owner"])
-        #expect(try Imports.load("tasks.tsv", .tsv) { $0.timeScale = 0 }.definition.steps.allSatisfy { $0.handler == "noop" })
+        #expect(
+            try Imports.load("tasks.tsv", .tsv) { $0.timeScale = 0 }.definition.steps.allSatisfy {
+                $0.handler == "noop"
+            }
+        )
     }
 
     @Test("Names may hold what separates them, and steps may stand alone")
@@ -45,7 +49,8 @@ struct EdgeListTests {
         let edges = try Imports.load("edges.csv", .csv)
         #expect(
             edges.needs == [
-                "unload, sort": [], "clean": ["unload, sort"], "people": [], "join": ["clean", "people"], "report": ["join"],
+                "unload, sort": [], "clean": ["unload, sort"], "people": [], "join": ["clean", "people"],
+                "report": ["join"],
                 "alone": [],
             ]
         )

@@ -42,7 +42,9 @@ struct GitHubTests {
         #expect(
             beta?["input"]
                 == .object([
-                    "matrix": .object(["os": .string("ubuntu-latest"), "toolchain": .string("beta"), "coverage": .bool(true)])
+                    "matrix": .object([
+                        "os": .string("ubuntu-latest"), "toolchain": .string("beta"), "coverage": .bool(true),
+                    ])
                 ])
         )
         #expect(
@@ -81,7 +83,10 @@ struct GitHubTests {
             ("failure()", "a.failed"), ("success() || failure()", "a.completed || a.failed"),
             ("always() && needs.a.result == 'skipped'", "a.skipped"),
             ("always() && needs.a.result != 'success'", "!a.completed"),
-            ("always() && (contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled'))", "a.failed || a.cancelled"),
+            (
+                "always() && (contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled'))",
+                "a.failed || a.cancelled"
+            ),
             ("!failure()", "!a.failed"),
         ] as [(String, String?)]
     )
@@ -91,24 +96,26 @@ struct GitHubTests {
         #expect(step?["when"] == nil)
     }
 
-    @Test(
-        "Conditions over the run's input and outputs",
-        arguments: [
-            ("github.event_name == 'push'", #"$.run.github.event_name == "push""#),
-            ("'push' != github.event_name", #"!($.run.github.event_name == "push")"#),
-            ("github.ref == ''", #"!(exists($.run.github.ref ? (@ != "" && @ != null)))"#),
-            ("inputs.deploy", #"exists($.run.inputs.deploy ? (@ != "" && @ != false && @ != null && @ != 0))"#),
-            ("github.event.pull_request.number > 5", "$.run.github.event.pull_request.number > 5"),
-            ("5 > github.run_attempt", "$.run.github.run_attempt < 5"),
-            ("needs.a.outputs.go-on == 'yes'", #"$.needs.a."go-on" == "yes""#),
-            ("contains(github.event.pull_request.labels.*.name, 'bug')", #"exists($.run.github.event.pull_request.labels[*].name ? (@ == "bug"))"#),
-            ("contains(github.ref, 'release/')", #"$.run.github.ref like_regex "release/" flag "iq""#),
-            ("endsWith(github.ref, '.x')", #"$.run.github.ref like_regex "\\.x$" flag "i""#),
-            (#"contains(fromJSON('["a", "b"]'), vars.stage)"#, #"$.run.vars.stage == "a" || $.run.vars.stage == "b""#),
-            ("(github.ref == 'a' || github.ref == 'b') && !inputs.dry", nil),
-        ] as [(String, String?)]
-    )
-    func conditions(text: String, when: String?) async throws {
+    private static let conditionCases: [(String, String?)] = [
+        ("github.event_name == 'push'", #"$.run.github.event_name == "push""#),
+        ("'push' != github.event_name", #"!($.run.github.event_name == "push")"#),
+        ("github.ref == ''", #"!(exists($.run.github.ref ? (@ != "" && @ != null)))"#),
+        ("inputs.deploy", #"exists($.run.inputs.deploy ? (@ != "" && @ != false && @ != null && @ != 0))"#),
+        ("github.event.pull_request.number > 5", "$.run.github.event.pull_request.number > 5"),
+        ("5 > github.run_attempt", "$.run.github.run_attempt < 5"),
+        ("needs.a.outputs.go-on == 'yes'", #"$.needs.a."go-on" == "yes""#),
+        (
+            "contains(github.event.pull_request.labels.*.name, 'bug')",
+            #"exists($.run.github.event.pull_request.labels[*].name ? (@ == "bug"))"#
+        ),
+        ("contains(github.ref, 'release/')", #"$.run.github.ref like_regex "release/" flag "iq""#),
+        ("endsWith(github.ref, '.x')", #"$.run.github.ref like_regex "\\.x$" flag "i""#),
+        (#"contains(fromJSON('["a", "b"]'), vars.stage)"#, #"$.run.vars.stage == "a" || $.run.vars.stage == "b""#),
+        ("(github.ref == 'a' || github.ref == 'b') && !inputs.dry", nil),
+    ]
+
+    @Test("Conditions over the run's input and outputs", arguments: conditionCases)
+    func conditions(text: String, when: String?) throws {
         let yaml = job("if: \(JSONValue.string(text).json)")
         let imported = try Imports.read(yaml, .github)
         let step = try imported.steps["b"]
@@ -120,8 +127,18 @@ struct GitHubTests {
         } else {
             Issue.record("There are no two conditions: \(imported.definition.json)")
         }
+    }
+
+    @Test("The server takes them")
+    func validated() async throws {
+        let jobs = Self.conditionCases.enumerated().map { number, condition in
+            "  c\(number): { needs: a, runs-on: x, if: \(JSONValue.string(condition.0).json), steps: [] }"
+        }
+        let text = (["jobs:", "  a: { runs-on: x, steps: [] }"] + jobs).joined(separator: "\n")
+        let imported = try Imports.read(text, .github)
         try await ImportServer.with { server in
-            #expect(try await server.client.validate(imported.definition).isEmpty)
+            let problems = try await server.client.validate(imported.definition)
+            #expect(problems.isEmpty)
         }
     }
 
@@ -131,8 +148,10 @@ struct GitHubTests {
         let text = try #require(error).description
         for part in [
             "2:1: concurrency:", "7:7: jobs.one.strategy.max-parallel:", "8:7: jobs.one.strategy.fail-fast:",
-            "14:5: jobs.two.uses: It calls the workflow ./.github/workflows/deploy.yml", "17:5: jobs.three.if: \"always() ||",
-            "18:5: jobs.three.environment:", "23:5: jobs.four.if: \"hashFiles", "27:9: jobs.four.strategy.matrix.target:",
+            "14:5: jobs.two.uses: It calls the workflow ./.github/workflows/deploy.yml",
+            "17:5: jobs.three.if: \"always() ||",
+            "18:5: jobs.three.environment:", "23:5: jobs.four.if: \"hashFiles",
+            "27:9: jobs.four.strategy.matrix.target:",
             "31:5: jobs.five.if: It never holds",
         ] {
             #expect(text.contains(part))
@@ -153,7 +172,10 @@ struct GitHubTests {
             ("jobs: {a: {runs-on: x, steps: [], retries: 3}}", "jobs.a.retries: Jobs have no such key"),
             ("jobs: {a: {runs-on: x, strategy: {matrix: {n: 5}}, steps: []}}", "It is no list of values"),
             ("jobs: {a: {runs-on: x, strategy: {matrix: {n: []}}, steps: []}}", "0 combinations"),
-            ("jobs: {a: {runs-on: x, strategy: {matrix: {n: [1], exclude: [{m: 1}]}}, steps: []}}", "no values of that name"),
+            (
+                "jobs: {a: {runs-on: x, strategy: {matrix: {n: [1], exclude: [{m: 1}]}}, steps: []}}",
+                "no values of that name"
+            ),
             ("jobs: {a: {runs-on: x, if: \"github.ref ==\", steps: []}}", "it ends too early"),
             ("jobs: {a: {runs-on: x, if: \"matrix.x == 1\", steps: []}}", "matrix is not known"),
             ("jobs: {a: {runs-on: x, if: \"needs.z.result == 'success'\", steps: []}}", "not among the job's needs"),
@@ -170,7 +192,12 @@ struct GitHubTests {
         try await ImportServer.with { server in
             let release = try Imports.load("release.yml", .github)
             let tag = JSONValue.object(["github": .object(["ref": .string("refs/tags/v1")])])
-            let good = try await server.states(release, input: tag, failing: ["docs"], outputs: ["changes": #"{"code": "true"}"#])
+            let good = try await server.states(
+                release,
+                input: tag,
+                failing: ["docs"],
+                outputs: ["changes": #"{"code": "true"}"#]
+            )
             #expect(good["package"] == "completed" && good["cleanup"] == "completed")
             #expect(good["report"] == "skipped" && good["alarm"] == "skipped")
             let bad = try await server.states(
@@ -211,7 +238,8 @@ struct GitHubTests {
                     continue-on-error: true
             """
         let imported = try Imports.read(text, .github) { $0.handler = .shell }
-        guard case .object(let with)? = try imported.steps["meta (7)"]?["with"], case .string(let script)? = with["command"]
+        guard case .object(let with)? = try imported.steps["meta (7)"]?["with"],
+            case .string(let script)? = with["command"]
         else { throw TestSupportError("There is no script: \(imported.definition.json)") }
         #expect(with["environment"] == .object(["WHO": .string("it's me")]))
         let output = try Scripts.output(of: script, environment: ["WHO": "it's me"])
@@ -238,7 +266,8 @@ struct GitHubTests {
             """
         let error = try Imports.refusal(text, .github) { $0.handler = .shell }
         for part in [
-            "actions/checkout@v4", "known only when", "GITHUB_ENV", "It cannot be said of a part", "not for bash", "runs no containers",
+            "actions/checkout@v4", "known only when", "GITHUB_ENV", "It cannot be said of a part", "not for bash",
+            "runs no containers",
         ] {
             #expect(error.description.contains(part))
         }

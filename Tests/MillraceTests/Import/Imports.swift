@@ -54,7 +54,8 @@ extension ImportedDefinition {
     /// The steps as JSON, by key.
     var steps: [String: [String: JSONValue]] {
         get throws {
-            guard case .object(let members) = try JSONValue(json: definition.json), case .array(let steps)? = members["steps"]
+            guard case .object(let members) = try JSONValue(json: definition.json),
+                case .array(let steps)? = members["steps"]
             else { return [:] }
             return steps.reduce(into: [:]) { all, step in
                 if case .object(let step) = step, case .string(let key)? = step["key"] { all[key] = step }
@@ -103,7 +104,8 @@ struct ImportServer {
                     failing.contains(step.key)
                         ? StepReport(handOut: step.handOut, outcome: .fatal, error: "as told")
                         : StepReport(handOut: step.handOut, outcome: .completed, output: outputs[step.key])
-                }
+                },
+                capacity: nil
             )
         }
         try await work.deregister(agent: agent.agentID)

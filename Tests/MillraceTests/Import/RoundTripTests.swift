@@ -62,11 +62,13 @@ struct RoundTripTests {
             let separator = [",", ";", "\t"].randomElement(using: &random)!
             let quoted = graph.names.map { "\"\($0.replacing("\"", with: "\"\""))\"" }
             let (pairs, alone) = graph.edges(&random)
-            let rows = pairs.map { "\(quoted[$0.0])\(separator)\(quoted[$0.1])" } + alone.map { "\(quoted[$0])\(separator)" }
+            let rows =
+                pairs.map { "\(quoted[$0.0])\(separator)\(quoted[$0.1])" } + alone.map { "\(quoted[$0])\(separator)" }
             let text = (["from\(separator)to"] + rows.shuffled(using: &random)).joined(separator: "\r\n")
             Self.expect(graph, try Imports.read(text, separator == "\t" ? .tsv : .csv), seed)
 
-            let backwards = pairs.map { "\(quoted[$0.1])\(separator)\(quoted[$0.0])" } + alone.map { "\(quoted[$0])\(separator)" }
+            let backwards =
+                pairs.map { "\(quoted[$0.1])\(separator)\(quoted[$0.0])" } + alone.map { "\(quoted[$0])\(separator)" }
             let other = (["source\(separator)target"] + backwards).joined(separator: "\n")
             Self.expect(graph, try Imports.read(other, separator == "\t" ? .tsv : .csv) { $0.isReversed = true }, seed)
         }
@@ -83,9 +85,13 @@ struct RoundTripTests {
             expected.names = graph.names.map { $0.replacing("\\\"", with: "\\ \"") }
             let (pairs, alone) = graph.edges(&random)
             var statements = pairs.map { "\(quoted[$0.0]) -> \(quoted[$0.1])" } + alone.map { quoted[$0] }
-            if let both = pairs.first { statements.append("{ \(quoted[both.0]) } -> { \(quoted[both.1]) \(quoted[both.1]) }") }
+            if let both = pairs.first {
+                statements.append("{ \(quoted[both.0]) } -> { \(quoted[both.1]) \(quoted[both.1]) }")
+            }
             statements.shuffle(using: &random)
-            let text = "digraph {\n" + statements.joined(separator: ["\n", ";", " ; // x\n"].randomElement(using: &random)!) + "\n}"
+            let text =
+                "digraph {\n" + statements.joined(separator: ["\n", ";", " ; // x\n"].randomElement(using: &random)!)
+                + "\n}"
             Self.expect(expected, try Imports.read(text, .dot), seed)
         }
     }
@@ -123,7 +129,9 @@ struct RoundTripTests {
                 let graph = Graph(&random)
                 let (pairs, alone) = graph.edges(&random)
                 let rows = pairs.map { "n\($0.0),n\($0.1)" } + alone.map { "n\($0)," }
-                let imported = try Imports.read((["from,to"] + rows).joined(separator: "\n"), .csv) { $0.name = "seed-\(seed)" }
+                let imported = try Imports.read((["from,to"] + rows).joined(separator: "\n"), .csv) {
+                    $0.name = "seed-\(seed)"
+                }
                 let defined = try await server.client.define(imported.definition)
                 #expect(defined.steps == graph.names.count && defined.edges == pairs.count)
             }
