@@ -3,7 +3,7 @@ struct ArgoTemplate {
     static let refused = [
         "parallelism": "How many of its steps are executed at once cannot be said.",
         "synchronization": "Locks between runs cannot be said.",
-        "memoize": "That results are remembered is not carried over.",
+        "memoize": "What a template that orders others comes to is not remembered.",
         "daemon": "Steps that go on while others run cannot be said.",
     ]
     private static let kinds: Set<String> = [
@@ -24,11 +24,13 @@ struct ArgoTemplate {
             findings.mistake(template, "It neither does something nor orders others.")
             return step
         }
-        for (name, reason) in Self.refused where name != "daemon" || template[name]?.bool == true {
+        for (name, reason) in Self.refused where name != "memoize" && (name != "daemon" || template[name]?.bool == true)
+        {
             if let part = template[name] { findings.refuse(name, part, reason) }
         }
         step.retry = retry(template["retryStrategy"] ?? defaults?["retryStrategy"], scope)
         step.timeout = timeout(template, scope)
+        step.cache = template["memoize"].flatMap { cache($0, scope) }
         step.input = input(template, scope)
         step.work(options)
         if kind.name == "suspend" {
@@ -63,17 +65,44 @@ struct ArgoTemplate {
         return members.isEmpty ? nil : .object(members)
     }
 
+    /// For a time, or until somebody gives the run a signal that is called like the step.
     private func suspend(_ node: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep) {
-        guard let part = node["duration"], let seconds = seconds(part, scope) else {
-            return findings.refuse(
-                "suspend",
-                node,
-                "It waits until somebody resumes the run, which cannot be said yet."
-            )
+        step.settings = nil
+        step.expected = nil
+        guard let part = node["duration"] else {
+            step.waitFor = .object(["signal": .string(step.key)])
+            return
         }
-        step.handler = "sleep"
-        step.expected = seconds * options.timeScale
-        step.settings = ["seconds": .number(seconds * options.timeScale)]
+        guard let seconds = seconds(part, scope), options.timeScale > 0 else { return }
+        step.waitFor = .object(["duration": .number(seconds * options.timeScale)])
+    }
+
+    /// What was computed before under a key stands for what would be computed again.
+    private func cache(_ memoize: ImportNode, _ scope: ArgoScope) -> JSONValue? {
+        guard let key = memoize["key"] else {
+            findings.mistake(memoize, "It has no key.")
+            return nil
+        }
+        guard let age = memoize["maxAge"] else {
+            findings.refuse("memoize", memoize, "A cache without maxAge would keep what it has for ever.")
+            return nil
+        }
+        let value: JSONValue
+        switch scope.value(of: ArgoValue.text(key.value)) {
+        case .literal(let literal): value = .string(ArgoValue.text(literal))
+        case .path(let path, _): value = .string(path)
+        case .template, .unknown:
+            findings.refuse(
+                "memoize",
+                key,
+                "Its key is put together of values that are known only when the run is under way."
+            )
+            return nil
+        }
+        let name = memoize["cache"]?["configMap"]?["name"]?.text ?? ""
+        return seconds(age, scope).map {
+            .object(["key": .object(["cache": .string(name), "key": value]), "ttl": .number($0)])
+        }
     }
 
     // MARK: Policies

@@ -6,13 +6,15 @@ struct ImportedStep {
     var rule: String?
     /// Conditions, all of them required.
     var when: [String] = []
-    var forEach: JSONValue?
+    /// What the step waits for, in place of a handler.
+    var waitFor: JSONValue?
     var handler = "noop"
     var queue: String?
     var settings: [String: JSONValue]?
     var input: JSONValue?
     var retry: JSONValue?
     var timeout: String?
+    var cache: JSONValue?
     var expected: Double?
 
     init(key: String) {
@@ -26,16 +28,17 @@ struct ImportedStep {
             if let value { members.append((name, value)) }
         }
         add("description", description.map { .string($0) })
-        add("handler", .string(handler))
+        add("handler", waitFor == nil ? .string(handler) : nil)
         add("queue", queue.map { .string($0) })
         if !needs.isEmpty { add("needs", .array(needs.map { .string($0) })) }
         add("rule", rule.map { .string($0) })
         if let first = when.first { add("when", when.count == 1 ? .string(first) : .array(when.map { .string($0) })) }
-        add("for_each", forEach)
+        add("wait_for", waitFor)
         add("with", settings.map { .object($0) })
         add("input", input)
         add("retry", retry)
         add("timeout", timeout.map { .string($0) })
+        add("cache", cache)
         add("expected", expected.map { .number($0) })
         return members
     }
@@ -116,7 +119,7 @@ struct ImportedWorkflow {
         let outline = (steps + finally).map { step in
             WorkflowDefinition.Step(
                 key: step.key,
-                handler: step.handler,
+                handler: step.waitFor == nil ? step.handler : "",
                 queue: step.queue ?? "default",
                 needs: step.needs,
                 expected: step.expected

@@ -46,7 +46,6 @@ struct ArgoTests {
                 == .array([.string(#"$.run.mode == "full""#), .string(#"$.needs.check.result == "warehouse""#)])
         )
         #expect(steps["load.swap"]?["rule"] == .string("none_failed"))
-        #expect(steps["publish"]?["handler"] == .string("sleep"))
         #expect(!etl.definition.json.contains("python") && !etl.definition.json.contains("print"))
     }
 
@@ -233,6 +232,34 @@ struct ArgoTests {
         }
     }
 
+    @Test("Suspended until somebody goes on, and what is remembered")
+    func waiting() async throws {
+        let tasks = """
+            { name: approve, template: wait }
+            { name: rest, template: nap }
+            { name: ship, template: costly, depends: approve, arguments: { parameters: [{ name: x, value: "{{workflow.parameters.x}}" }] } }
+            """
+        let templates = """
+            - { name: wait, suspend: {} }
+            - { name: nap, suspend: { duration: 1m30s } }
+            - { name: costly, inputs: { parameters: [{ name: x }] }, memoize: { key: "{{inputs.parameters.x}}", maxAge: 1h, cache: { configMap: { name: results } } }, container: { image: x } }
+            """
+        let imported = try Imports.read(workflow(tasks: tasks, templates: templates), .argo)
+        #expect(try imported.steps["approve"]?["wait_for"] == .object(["signal": .string("approve")]))
+        #expect(try imported.steps["approve"]?["handler"] == nil)
+        #expect(try imported.steps["rest"]?["wait_for"] == .object(["duration": .integer(90)]))
+        #expect(
+            try imported.steps["ship"]?["cache"]
+                == .object([
+                    "key": .object(["cache": .string("results"), "key": .string("$.run.x")]), "ttl": .integer(3600),
+                ])
+        )
+        try await ImportServer.with { server in
+            let problems = try await server.client.validate(imported.definition)
+            #expect(problems.isEmpty)
+        }
+    }
+
     @Test("Asked for, commands become scripts whose result is JSON")
     func shell() throws {
         let text = """
@@ -273,9 +300,11 @@ struct ArgoTests {
                 "nothing is known of {{workflow.status}}"
             ),
             ("{ name: a, template: main }", "", "calls itself"),
-            ("{ name: a, template: wait }", "- { name: wait, suspend: {} }", "until somebody resumes"),
             ("{ name: a, template: d }", "- { name: d, daemon: true, container: { image: x } }", "Steps that go on"),
-            ("{ name: a, template: d }", "- { name: d, container: { image: x }, memoize: { key: k } }", "remembered"),
+            (
+                "{ name: a, template: d }", "- { name: d, container: { image: x }, memoize: { key: k } }",
+                "keep what it has for ever"
+            ),
             (
                 "{ name: a, template: d }",
                 "- { name: d, container: { image: x }, retryStrategy: { limit: 2, backoff: { duration: 1s, maxDuration: 1m } } }",
