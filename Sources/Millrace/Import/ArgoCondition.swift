@@ -107,6 +107,8 @@ struct ArgoCondition {
         let value = scope.value(of: text)
         switch value {
         case .unknown(let reason): throw Problem(reason)
+        case .path(let path, _) where path.hasPrefix(ArgoScope.element):
+            throw Problem("it is about single items that are known only when the run is under way")
         case .path(_, let keys): needs += keys
         case .template:
             throw Problem("\"\(text)\" puts values that are known only when the run is under way into a text")

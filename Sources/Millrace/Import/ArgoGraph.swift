@@ -84,6 +84,13 @@ final class ArgoGraph {
         var templates: [String: ImportNode]
     }
 
+    /// What a task is spread over when the run is under way.
+    private struct Spread {
+        var path: String
+        /// The steps that the path asks.
+        var needs: [String]
+    }
+
     // MARK: Templates
 
     private func dissolve(_ template: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence)
@@ -121,9 +128,13 @@ final class ArgoGraph {
         }
     }
 
-    private func leaf(_ template: ImportNode, at place: Place, _ scope: ArgoScope, _ dependence: ArgoDependence)
-        -> ArgoTask
-    {
+    private func leaf(
+        _ template: ImportNode,
+        at place: Place,
+        _ scope: ArgoScope,
+        _ dependence: ArgoDependence,
+        spread: Spread? = nil
+    ) -> ArgoTask {
         let name = place.prefix.isEmpty ? place.name : place.prefix
         let key = StepKey.unique(name, among: taken)
         taken.insert(key)
@@ -133,6 +144,10 @@ final class ArgoGraph {
         step.need(dependence.needs)
         step.need(dependence.asks)
         step.need(scope.asks)
+        if let spread {
+            step.forEach = .string(spread.path)
+            step.need(spread.needs)
+        }
         if dependence.isPlain {
             // Needs that a condition skipped do not matter; those that failed, or fell with others, do.
             step.rule = step.needs.contains(where: conditional.contains) ? "none_failed" : nil
@@ -144,7 +159,13 @@ final class ArgoGraph {
         if !conditions.isEmpty { conditional.insert(key) }
         steps.append(step)
         return .step(
-            ArgoStep(key: key, runs: dependence.runs, isConditional: !conditions.isEmpty, isPlain: dependence.isPlain)
+            ArgoStep(
+                key: key,
+                runs: dependence.runs,
+                isConditional: !conditions.isEmpty,
+                isPlain: dependence.isPlain,
+                isSpread: spread != nil
+            )
         )
     }
 
@@ -333,7 +354,8 @@ final class ArgoGraph {
         switch task {
         case .step(let step)?:
             .path(
-                JSONPathText.path(["needs", step.key] + name.split(separator: ".").map(String.init)),
+                JSONPathText.path(["needs", step.key]) + (step.isSpread ? "[*]" : "")
+                    + name.split(separator: ".").map { "." + JSONPathText.member(String($0)) }.joined(),
                 needs: [step.key]
             )
         case .group(let group)?: group.outputs[name]
@@ -367,6 +389,10 @@ final class ArgoGraph {
                 return call(node, key: "\(inner)(\(index))", at: place, inside, dependence)
             }
             result = .items(tasks, runs: dependence.runs)
+        case .each(let path, let needs):
+            var inside = scope
+            inside.item = .path(ArgoScope.element, needs: [])
+            result = call(node, key: inner, at: place, inside, dependence, spread: .init(path: path, needs: needs))
         case .refused:
             var inside = scope
             inside.item = .unknown("the items are known only when the run is under way")
@@ -386,7 +412,8 @@ final class ArgoGraph {
         key: String,
         at place: Place,
         _ scope: ArgoScope,
-        _ dependence: ArgoDependence
+        _ dependence: ArgoDependence,
+        spread: Spread? = nil
     ) -> ArgoTask {
         guard let (template, name, templates) = template(of: node, place) else {
             return .items([], runs: dependence.runs)
@@ -418,7 +445,16 @@ final class ArgoGraph {
         inside.isAtEnd = isAtEnd
         inside.parameters = inputs(of: template, arguments)
         let there = Place(prefix: key, name: key, depth: place.depth + [name], templates: templates)
-        return dissolve(template, at: there, inside, dependence)
+        guard let spread else { return dissolve(template, at: there, inside, dependence) }
+        guard template["dag"] == nil, template["steps"] == nil else {
+            findings.refuse(
+                "withParam",
+                node,
+                "The items are known only when the run is under way (\(spread.path)), and the template orders several tasks."
+            )
+            return dissolve(template, at: there, inside, dependence)
+        }
+        return leaf(template, at: there, inside, dependence, spread: spread)
     }
 
     private func template(of node: ImportNode, _ place: Place) -> (ImportNode, name: String, [String: ImportNode])? {

@@ -3,6 +3,8 @@ enum ArgoLoop {
     /// The task is no loop.
     case none
     case items([JSONValue])
+    /// The path of a list that is known when the run is under way, and the steps that it asks.
+    case each(String, needs: [String])
     /// The items are not in the file.
     case refused
 
@@ -23,8 +25,8 @@ enum ArgoLoop {
         case .literal(let value):
             if case .array(let items)? = try? JSONValue(json: ArgoValue.text(value)) { return .items(items) }
             findings.mistake(part, "It is no list in JSON.")
-        case .path(let path, _):
-            findings.refuse("withParam", part, "The items are known only when the run is under way (\(path)).")
+        case .path(let path, let needs):
+            return .each(path, needs: needs)
         case .template:
             findings.refuse("withParam", part, "The items are known only when the run is under way.")
         case .unknown(let reason):

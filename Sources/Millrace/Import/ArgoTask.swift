@@ -107,6 +107,8 @@ struct ArgoStep {
     var runs: RuleExpression
     var isConditional: Bool
     var isPlain: Bool
+    /// Whether it is spread over a list, and answers with one.
+    var isSpread = false
 }
 
 struct ArgoGroup {

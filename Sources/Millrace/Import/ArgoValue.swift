@@ -35,6 +35,7 @@ struct ArgoScope {
     var outputs: (_ task: String, _ output: String) -> ArgoValue? = { _, _ in nil }
 
     static let endedState = "$.ended.state"
+    static let element = "$.element"
 
     /// The steps whose outputs the inputs ask.
     var asks: [String] {

@@ -8,6 +8,8 @@ struct GitHubCondition {
         var steps: [String]
         /// Whether what needs it goes on when it fails.
         var continues = false
+        /// Whether its one step is spread over a matrix.
+        var isSpread = false
 
         var succeeded: RuleExpression {
             .all(steps.map { continues ? .term($0, .completed) || .term($0, .failed) : .term($0, .completed) })
@@ -189,7 +191,7 @@ struct GitHubCondition {
             guard parts.count >= 4, case .name(let name) = parts[1], parts[2] == .name("outputs") else {
                 throw Problem("of a need only its result and its outputs can be asked for")
             }
-            guard let step = try job(name).steps.first, try job(name).steps.count == 1 else {
+            guard let step = try job(name).steps.first, try job(name).steps.count == 1, try !job(name).isSpread else {
                 throw Problem("needs.\(name) is a matrix: its outputs are those of several steps")
             }
             path = "$.needs.\(JSONPathText.member(step))"

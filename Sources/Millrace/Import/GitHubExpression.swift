@@ -227,7 +227,8 @@ extension GitHubExpression {
         switch self {
         case .literal(let value): return value
         case .path(let parts):
-            guard parts.first == .name("matrix") else { return nil }
+            // Without values there is no matrix that is known now.
+            guard parts.first == .name("matrix"), !matrix.isEmpty else { return nil }
             var value = JSONValue.object(matrix)
             for part in parts.dropFirst() {
                 switch (part, value) {

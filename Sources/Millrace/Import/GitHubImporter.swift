@@ -24,8 +24,10 @@ struct GitHubImporter: Importer {
         var combinations: [GitHubMatrix.Combination?]
         var steps: [String]
         var continues: Bool
+        /// Its matrix, where the engine spreads one step over it.
+        var spread: GitHubSpread?
 
-        var outside: GitHubCondition.Job { .init(steps: steps, continues: continues) }
+        var outside: GitHubCondition.Job { .init(steps: steps, continues: continues, isSpread: spread != nil) }
     }
 
     static func workflow(in file: ImportFile, _ options: ImportOptions, _ findings: ImportFindings)
@@ -93,7 +95,8 @@ struct GitHubImporter: Importer {
                 "Its protection rules, which may hold the job, are not in the file."
             )
         }
-        let combinations = self.combinations(of: node)
+        let spread = GitHubSpread(node, needs: needs(of: node), findings)
+        let combinations = spread == nil ? self.combinations(of: node) : [nil]
         var steps: [String] = []
         for combination in combinations {
             let title = combination?.title ?? ""
@@ -101,7 +104,6 @@ struct GitHubImporter: Importer {
             taken.insert(key)
             steps.append(key)
         }
-        let needs = node["needs"]
         let continues = combinations.map { self.continues(node, $0) }
         if Set(continues).count > 1 {
             findings.refuse(
@@ -113,11 +115,16 @@ struct GitHubImporter: Importer {
         return Job(
             name: name,
             node: node,
-            needs: needs.map { $0.elements?.compactMap(\.text) ?? [$0.text ?? ""] } ?? [],
+            needs: needs(of: node),
             combinations: combinations,
             steps: steps,
-            continues: continues.allSatisfy { $0 }
+            continues: continues.allSatisfy { $0 },
+            spread: spread
         )
+    }
+
+    private func needs(of node: ImportNode) -> [String] {
+        node["needs"].map { $0.elements?.compactMap(\.text) ?? [$0.text ?? ""] } ?? []
     }
 
     private func combinations(of node: ImportNode) -> [GitHubMatrix.Combination?] {
@@ -126,28 +133,12 @@ struct GitHubImporter: Importer {
             findings.mistake(part, "Strategies have no such key.")
         }
         guard let matrix = strategy["matrix"] else { return [nil] }
-        if let parallel = strategy["max-parallel"] {
-            findings.refuse(
-                "max-parallel",
-                parallel,
-                "How many steps of a matrix run at once cannot be said of a graph."
-            )
-        }
-        switch strategy["fail-fast"] {
-        case let failFast? where failFast.bool == true:
-            findings.refuse(
-                "fail-fast",
-                failFast,
-                "That one failure cancels the other steps of a matrix cannot be said of a graph."
-            )
-        case let failFast? where failFast.bool == nil:
-            findings.refuse("fail-fast", failFast, "It is computed when the run is under way.")
-        case nil:
+        if strategy["fail-fast"] == nil {
             findings.leaveBehind(
                 strategy,
-                "fail-fast, which is on by default: the other steps go on when one has failed."
+                "fail-fast, which is on by default: the other steps go on when one has failed. With fail-fast: true or max-parallel, "
+                    + "the engine spreads one step over the matrix."
             )
-        default: break
         }
         return GitHubMatrix(matrix, findings)?.combinations ?? [nil]
     }
@@ -181,6 +172,13 @@ struct GitHubImporter: Importer {
                 "What needs it goes on, but its failure still fails the run."
             )
         }
+        if let need = job.spread?.need.flatMap({ jobs[$0] }), need.steps.count > 1 || need.spread != nil {
+            findings.refuse(
+                "matrix",
+                job.node["strategy"] ?? job.node,
+                "needs.\(need.name) is a matrix itself: its outputs are those of several steps."
+            )
+        }
         return zip(job.steps, job.combinations).map { key, combination in
             var step = ImportedStep(key: key)
             let values = combination?.values ?? [:]
@@ -199,6 +197,9 @@ struct GitHubImporter: Importer {
             step.description = job.node["name"]?.text.flatMap { GitHubExpression.text($0, matrix: values) }
             step.timeout = timeout(job.node, values)
             step.input = input(job, combination)
+            if let spread = job.spread {
+                step.forEach = spread.forEach
+            }
             step.work(options)
             if options.handler == .shell {
                 GitHubScript(job: job.node, workflow: root, matrix: values, findings: findings).apply(to: &step)
@@ -249,24 +250,16 @@ struct GitHubImporter: Importer {
     /// The values of the matrix, and the outputs of needs that the job speaks of.
     private func input(_ job: Job, _ combination: GitHubMatrix.Combination?) -> JSONValue? {
         var members: [String: JSONValue] = [:]
-        if let combination { members["matrix"] = .object(combination.values.mapValues(Self.literal)) }
+        if let combination { members["matrix"] = .object(combination.values.mapValues(GitHubSpread.literal)) }
+        if let spread = job.spread { members["matrix"] = spread.input }
         var outputs: [String: [String: JSONValue]] = [:]
         for match in job.node.value.json.matches(of: /needs\.([A-Za-z_][\w-]*)\.outputs\.([A-Za-z_][\w-]*)/) {
             let (name, output) = (String(match.1), String(match.2))
-            guard job.needs.contains(name), let steps = jobs[name]?.steps, steps.count == 1 else { continue }
+            guard job.needs.contains(name), let steps = jobs[name]?.steps, steps.count == 1, jobs[name]?.spread == nil
+            else { continue }
             outputs[name, default: [:]][output] = .string(JSONPathText.path(["needs", steps[0], output]))
         }
         if !outputs.isEmpty { members["needs"] = .object(outputs.mapValues { .object($0) }) }
         return members.isEmpty ? nil : .object(members)
-    }
-
-    /// In an input a text that begins with a dollar sign is a path, unless it has two.
-    private static func literal(_ value: JSONValue) -> JSONValue {
-        switch value {
-        case .string(let text): .string(text.hasPrefix("$") ? "$" + text : text)
-        case .array(let elements): .array(elements.map(literal))
-        case .object(let members): .object(members.mapValues(literal))
-        default: value
-        }
     }
 }

@@ -6,6 +6,8 @@ struct ImportedStep {
     var rule: String?
     /// Conditions, all of them required.
     var when: [String] = []
+    /// What the step is spread over.
+    var forEach: JSONValue?
     /// What the step waits for, in place of a handler.
     var waitFor: JSONValue?
     var handler = "noop"
@@ -33,6 +35,7 @@ struct ImportedStep {
         if !needs.isEmpty { add("needs", .array(needs.map { .string($0) })) }
         add("rule", rule.map { .string($0) })
         if let first = when.first { add("when", when.count == 1 ? .string(first) : .array(when.map { .string($0) })) }
+        add("for_each", forEach)
         add("wait_for", waitFor)
         add("with", settings.map { .object($0) })
         add("input", input)

@@ -202,6 +202,31 @@ struct ArgoTests {
         #expect(steps["w(0)"]?["when"] == nil && steps["w(1)"]?["when"] == .string("1 == 0"))
     }
 
+    @Test("Loops over what is known when the run is under way are spread by the engine")
+    func spread() async throws {
+        let tasks = """
+            { name: list, template: t }
+            { name: each, template: echo, depends: list, withParam: "{{tasks.list.outputs.result}}", arguments: { parameters: [{ name: text, value: "{{item.name}}" }] } }
+            { name: given, template: echo, withParam: "{{workflow.parameters.list}}", arguments: { parameters: [{ name: text, value: "{{item}}" }] } }
+            { name: all, template: echo, depends: each && given, arguments: { parameters: [{ name: text, value: "{{tasks.each.outputs.result}}" }] } }
+            """
+        let imported = try Imports.read(workflow(tasks: tasks), .argo)
+        let steps = try imported.steps
+        #expect(steps["each"]?["for_each"] == .string("$.needs.list.result"))
+        #expect(steps["each"]?["input"] == .object(["text": .string("$.element.name")]))
+        #expect(steps["given"]?["for_each"] == .string("$.run.list"))
+        #expect(steps["all"]?["input"] == .object(["text": .string("$.needs.each[*].result")]))
+        #expect(imported.needs["all"] == ["each", "given"])
+        try await ImportServer.with { server in
+            let states = try await server.states(
+                imported,
+                input: .object(["list": .array([.integer(1), .integer(2)])]),
+                outputs: ["list": #"{"result": [{"name": "a"}, {"name": "b"}]}"#]
+            )
+            #expect(states["all"] == "completed")
+        }
+    }
+
     @Test("Values that are put into texts become templates")
     func templates() async throws {
         let tasks = """
@@ -286,8 +311,9 @@ struct ArgoTests {
             ("{ name: a, template: t, hooks: {} }", "", "spec.templates[0].dag.tasks[0].hooks: Hooks"),
             ("{ name: a, template: t, onExit: t }", "", "onExit: Hooks"),
             (
-                "{ name: a, template: t, withParam: \"{{workflow.parameters.list}}\" }", "",
-                "only when the run is under way ($.run.list)"
+                "{ name: a, template: d, withParam: \"{{workflow.parameters.list}}\" }",
+                "- { name: d, steps: [[{ name: x, template: t }]] }",
+                "($.run.list), and the template orders several tasks"
             ),
             (
                 "{ name: a, template: t, withSequence: { count: \"{{workflow.parameters.n}}\" } }", "",

@@ -72,6 +72,48 @@ struct GitHubTests {
         )
     }
 
+    @Test("A matrix that a graph cannot say is spread by the engine")
+    func spread() async throws {
+        let text = """
+            jobs:
+              list:
+                runs-on: x
+                steps: []
+              each:
+                needs: list
+                runs-on: x
+                strategy: { max-parallel: 2, matrix: { target: "${{ fromJSON(needs.list.outputs.targets) }}" } }
+                steps: []
+              both:
+                needs: list
+                runs-on: x
+                strategy: { fail-fast: true, matrix: { os: [linux, $odd], n: [1] } }
+                steps: []
+              end:
+                needs: [each, both]
+                runs-on: x
+                steps: []
+            """
+        let imported = try Imports.read(text, .github)
+        let steps = try imported.steps
+        #expect(
+            steps["each"]?["for_each"] == .object(["in": .string("$.needs.list.targets"), "parallel": .integer(2)])
+        )
+        #expect(steps["each"]?["input"]?.json.contains(#""matrix":{"target":"$.element"}"#) == true)
+        #expect(
+            steps["both"]?["for_each"]
+                == .array([
+                    .object(["os": .string("linux"), "n": .integer(1)]),
+                    .object(["os": .string("$$odd"), "n": .integer(1)]),
+                ])
+        )
+        #expect(imported.needs["end"] == ["both", "each"])
+        try await ImportServer.with { server in
+            let states = try await server.states(imported, outputs: ["list": #"{"targets": ["a", "b", "c"]}"#])
+            #expect(states["end"] == "completed")
+        }
+    }
+
     private func job(_ text: String, above: String = "a: { runs-on: x, steps: [] }") -> String {
         "on: push\njobs:\n  \(above)\n  b:\n    needs: a\n    runs-on: x\n    \(text)\n    steps: []\n"
     }
@@ -152,17 +194,21 @@ struct GitHubTests {
             "17:5: jobs.three.if: \"always() ||",
             "18:5: jobs.three.environment:", "23:5: jobs.four.if: \"hashFiles",
             "27:9: jobs.four.strategy.matrix.target:",
-            "31:5: jobs.five.if: It never holds",
+            "32:5: jobs.five.if: It never holds",
         ] {
             #expect(text.contains(part))
         }
-        #expect(text.contains("--leave-out concurrency --leave-out max-parallel"))
+        #expect(text.contains("--leave-out concurrency --leave-out fail-fast --leave-out max-parallel"))
         #expect(error?.code == .unsupported)
 
         let rest = try Imports.load("refused.yml", .github) { options in
             options.leaveOut = ["concurrency", "max-parallel", "fail-fast", "uses", "environment", "matrix", "if"]
         }
-        #expect(rest.needs["two"] == ["one (1)", "one (2)"])
+        #expect(rest.needs["two"] == ["one"])
+        #expect(
+            try rest.steps["one"]?["for_each"]
+                == .array([.object(["n": .integer(1)]), .object(["n": .integer(2)])])
+        )
     }
 
     @Test(

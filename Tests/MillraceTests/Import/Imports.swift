@@ -110,6 +110,7 @@ struct ImportServer {
         }
         try await work.deregister(agent: agent.agentID)
         #expect(try await client.run(run).isOver)
-        return Dictionary(uniqueKeysWithValues: try await client.steps(of: run).map { ($0.key, $0.state) })
+        // Elements of a step stand behind it, under its key.
+        return Dictionary(try await client.steps(of: run).map { ($0.key, $0.state) }) { first, _ in first }
     }
 }
