@@ -147,6 +147,10 @@ final class ArgoGraph {
         if let spread {
             step.forEach = .string(spread.path)
             step.need(spread.needs)
+            if step.cache != nil || step.waitFor != nil {
+                findings.refuse("withParam", template, "Single items can neither wait nor be remembered.")
+                (step.cache, step.waitFor) = (nil, nil)
+            }
         }
         if dependence.isPlain {
             // Needs that a condition skipped do not matter; those that failed, or fell with others, do.
@@ -498,23 +502,5 @@ final class ArgoGraph {
                 ?? .unknown("the parameter \(name) is not given")
         }
         return inputs
-    }
-}
-
-extension RuleExpression {
-    /// The number of its terms, or the bound where it has more.
-    func size(upTo limit: Int) -> Int {
-        switch self {
-        case .constant: return 0
-        case .term: return 1
-        case .not(let inner): return inner.size(upTo: limit)
-        case .all(let parts), .any(let parts):
-            var size = 0
-            for part in parts {
-                size += part.size(upTo: limit - size)
-                if size >= limit { return limit }
-            }
-            return size
-        }
     }
 }

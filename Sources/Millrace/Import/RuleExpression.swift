@@ -79,6 +79,24 @@ indirect enum RuleExpression: Hashable {
     }
 }
 
+extension RuleExpression {
+    /// The number of its terms, or the bound where it has more.
+    func size(upTo limit: Int) -> Int {
+        switch self {
+        case .constant: return 0
+        case .term: return 1
+        case .not(let inner): return inner.size(upTo: limit)
+        case .all(let parts), .any(let parts):
+            var size = 0
+            for part in parts {
+                size += part.size(upTo: limit - size)
+                if size >= limit { return limit }
+            }
+            return size
+        }
+    }
+}
+
 extension ImportedStep {
     /// Sets the rule by which the step starts, as short as it can be said, and adds what it looks at to the needs.
     ///

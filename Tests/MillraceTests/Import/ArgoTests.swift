@@ -316,6 +316,10 @@ struct ArgoTests {
                 "($.run.list), and the template orders several tasks"
             ),
             (
+                "{ name: a, template: d, withParam: \"{{workflow.parameters.list}}\" }", "- { name: d, suspend: {} }",
+                "can neither wait"
+            ),
+            (
                 "{ name: a, template: t, withSequence: { count: \"{{workflow.parameters.n}}\" } }", "",
                 "withSequence.count"
             ),
