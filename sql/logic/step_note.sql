@@ -1,19 +1,20 @@
--- Purpose: long steps: progress, checkpoints and logs of what an agent executes. Only the hand-out that is running may write.
+-- Purpose: long steps: progress, checkpoints and logs of what an agent executes. Only the latest hand-out may write.
 
--- Of the rows of a call, by place, those whose hand-outs are running at this agent.
-CREATE OR REPLACE FUNCTION millrace_internal.running_here(in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[])
+-- Of the rows of a call, by place, those whose hand-outs are running at this agent; or_ended: or were the last that did, for
+-- what a step has said may come after its report.
+CREATE OR REPLACE FUNCTION millrace_internal.running_here(in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], or_ended boolean)
 RETURNS integer[] LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     RETURN ARRAY(
         SELECT u.ord::integer FROM unnest(run_ids, step_nos, tokens) WITH ORDINALITY u (run_id, step_no, token, ord)
         JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = (u.run_id & 255)
-             AND s.state = 4 AND s.token = u.token AND s.agent_id = in_agent_id);
+             AND (s.state = 4 OR or_ended) AND s.token = u.token AND s.agent_id = in_agent_id);
 END $$;
-COMMENT ON FUNCTION millrace_internal.running_here(integer, bigint[], integer[], integer[]) IS 'Which hand-outs an agent still holds.';
+COMMENT ON FUNCTION millrace_internal.running_here(integer, bigint[], integer[], integer[], boolean) IS 'Which hand-outs an agent holds, or held last.';
 
 -- Arguments: fractions  0 to 1, null: unknown; messages  null: none. Of several rows for one step the last counts.
--- Returns:   how many rows were of hand-outs that still run; the others are passed over
+-- Returns:   how many rows were of hand-outs that are the latest of their steps; the others are passed over
 -- Tables changed: step_note.
 CREATE OR REPLACE FUNCTION millrace.report_progress(agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], fractions double precision[], messages text[] DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
@@ -25,7 +26,7 @@ DECLARE
 BEGIN
     PERFORM millrace_internal.agent_get(report_progress.agent_id);
     PERFORM millrace_internal.report_check(n, step_nos, tokens, array_fill(''::text, ARRAY[n]), messages, NULL, fractions);
-    here := millrace_internal.running_here(report_progress.agent_id, run_ids, step_nos, tokens);
+    here := millrace_internal.running_here(report_progress.agent_id, run_ids, step_nos, tokens, true);
     now_at := millrace_internal.clock();
     WITH told AS MATERIALIZED (
         SELECT DISTINCT ON (u.run_id, u.step_no) u.run_id, u.step_no, (u.run_id & 255)::smallint AS shard,
@@ -46,13 +47,13 @@ BEGIN
     RETURN cardinality(here);
 END $$;
 COMMENT ON FUNCTION millrace.report_progress(integer, bigint[], integer[], integer[], double precision[], text[]) IS
-'How far running steps are. Answers how many rows were taken; those of hand-outs that no longer run are passed over. Errors: MR001, MR021. Tables changed: step_note.';
+'How far running steps are. Answers how many rows were taken; those of steps that were handed out anew are passed over. Errors: MR001, MR021. Tables changed: step_note.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.require_running(in_agent_id integer, in_run_id bigint, in_step_no integer, in_token integer)
 RETURNS void LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM millrace_internal.agent_get(in_agent_id);
-    IF millrace_internal.running_here(in_agent_id, ARRAY[in_run_id], ARRAY[in_step_no], ARRAY[in_token]) = '{}' THEN
+    IF millrace_internal.running_here(in_agent_id, ARRAY[in_run_id], ARRAY[in_step_no], ARRAY[in_token], false) = '{}' THEN
         PERFORM millrace_internal.fail('MR041', format('token %s of step %s of run %s is not agent %s''s', in_token, in_step_no, in_run_id, in_agent_id), NULL,
                                        'Drop the step: it has been cancelled, taken back, or done.');
     END IF;
@@ -101,7 +102,7 @@ COMMENT ON FUNCTION millrace_internal.log_limits() IS 'Bounds of the log of a ha
 
 -- Arguments: line_nos  count from 1 within a hand-out: a line that is there already is passed over, so that a call may be repeated;
 --            ats  when they were written; null: now; streams  log, stdout, stderr
--- Returns:   how many lines were of hand-outs that still run
+-- Returns:   how many lines were of hand-outs that are the latest of their steps
 -- Tables changed: step_log.
 CREATE OR REPLACE FUNCTION millrace.append_logs(agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], line_nos integer[], streams text[], lines text[], ats timestamptz[] DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
@@ -118,7 +119,7 @@ BEGIN
        OR NOT streams <@ '{log,stdout,stderr}' OR array_position(streams, NULL) IS NOT NULL OR array_position(lines, NULL) IS NOT NULL THEN
         PERFORM millrace_internal.fail('MR001', 'the lines are malformed', NULL, 'A line has a number from 1 on, a stream (log, stdout or stderr) and a text.');
     END IF;
-    here := millrace_internal.running_here(append_logs.agent_id, run_ids, step_nos, tokens);
+    here := millrace_internal.running_here(append_logs.agent_id, run_ids, step_nos, tokens, true);
     now_at := millrace_internal.clock();
     INSERT INTO millrace_internal.step_log (run_id, step_no, shard, token, line_no, stream, at, line)
     SELECT u.run_id, u.step_no, (u.run_id & 255)::smallint, u.token, u.line_no, array_position('{log,stdout,stderr}', u.stream) - 1, coalesce(u.at, now_at),
@@ -130,7 +131,7 @@ BEGIN
     RETURN cardinality(here);
 END $$;
 COMMENT ON FUNCTION millrace.append_logs(integer, bigint[], integer[], integer[], integer[], text[], text[], timestamptz[]) IS
-'Lines that running steps have written: 10,000 a hand-out, of 8,000 characters. Those of hand-outs that no longer run are passed over. Errors: MR001, MR021. Tables changed: step_log.';
+'Lines that running steps have written: 10,000 a hand-out, of 8,000 characters. Those of steps that were handed out anew are passed over. Errors: MR001, MR021. Tables changed: step_log.';
 
 CREATE OR REPLACE VIEW millrace.step_logs WITH (security_invoker) AS
 SELECT l.run_id, l.step_no, d.key, l.token, l.line_no, l.at, (ARRAY['log', 'stdout', 'stderr'])[l.stream + 1] AS stream, l.line
