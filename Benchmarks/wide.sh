@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Wide workflows: 1 → 10,000 → 1 from submit to end with an agent, and a fan-in of 1,000 reported by one call in SQL.
+# Wide workflows: 1 → 10,000 → 1 from submit to end with an agent; in SQL, a fan-in of 1,000 reported by one call, and 1,000
+# elements that begin with what 1,000 others have answered.
 #
 #   Benchmarks/wide.sh [--rounds N] [--json]
 #
@@ -57,20 +58,52 @@ begin
   perform millrace.report(agent, runs, steps, tokens, array['completed']);
   commit;
 end $$;
+
+-- A step for each of 1,000 elements, and behind it one for each of what these answer: the report of the last parent
+-- ends their step, stores the array of their outputs, and starts 1,000 children, each with its slice.
+select millrace.define_workflow('{"workflow": "mapped", "defaults": {"handler": "noop"}, "steps": [
+  {"key": "parents", "for_each": "$.run"}, {"key": "children", "needs": ["parents"], "for_each": "$.needs.parents"}]}');
+create procedure mapped(agent integer, inout milliseconds float8) language plpgsql as $$
+declare
+  runs bigint[];
+  steps int[];
+  tokens int[];
+  begun timestamptz;
+  run bigint := millrace.submit('mapped', (select jsonb_agg(i) from generate_series(1, 1000) as i));
+begin
+  commit;
+  select array_agg(run_id), array_agg(step_no), array_agg(token) into runs, steps, tokens from millrace.claim(agent, 1000);
+  commit;
+  if cardinality(runs) <> 1000 then raise exception 'claimed % steps', cardinality(runs); end if;
+  perform millrace.report(agent, runs[2:], steps[2:], tokens[2:], array_fill('completed'::text, array[999]), array(select format('{"image": %s}', i) from generate_series(2, 1000) as i));
+  commit;
+  begun := clock_timestamp();
+  perform millrace.report(agent, runs[:1], steps[:1], tokens[:1], array['completed'], array['{"image": 1}']);
+  commit;
+  milliseconds := extract(epoch from clock_timestamp() - begun)::float8 * 1000;
+  if (select count(*) from millrace_internal.step as s where s.run_id = run and s.state = 2) <> 1000 then raise exception 'the children did not begin'; end if;
+  perform millrace.cancel(run);
+  commit;
+end $$;
 SQL
 # The dispatcher reads its tables once something has been submitted.
 sql millrace --output=/dev/null --command="select millrace.define_workflow('{\"workflow\": \"other\", \"steps\": [{\"key\": \"only\", \"handler\": \"other\"}]}')" \
   --command="select millrace.submit('other')"
 until [ "$(sql millrace --command='select state from millrace.dispatcher')" = warm ]; do sleep 0.05; done
 # All in one session, whose first call plans the statements.
-calls=$(for ((round = 0; round <= rounds; round++)); do echo 'call fan_in(:agent_id, null);'; done)
-sql millrace --output="$MILLRACE_CLUSTER/fan_in" <<SQL
+for kind in fan_in mapped; do
+  calls=$(for ((round = 0; round <= rounds; round++)); do echo "call $kind(:agent_id, null);"; done)
+  sql millrace --output="$MILLRACE_CLUSTER/$kind" <<SQL
 select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 hour', listening => false) \gset
 $calls
 SQL
+done
 while IFS= read -r milliseconds; do
   measured 'fan-in of 1,000, in SQL' millrace 1 "{\"makespan_ms\": $milliseconds}"
 done < <(tail --lines=+2 "$MILLRACE_CLUSTER/fan_in")
+while IFS= read -r milliseconds; do
+  measured '1,000 elements over 1,000, in SQL' millrace 1 "{\"makespan_ms\": $milliseconds}"
+done < <(tail --lines=+2 "$MILLRACE_CLUSTER/mapped")
 
 sql figures --command="create view summary as
   select subject, min(id) as id, count(*) as rounds,
@@ -80,4 +113,4 @@ sql figures --command="create view summary as
   from measurement group by subject"
 published wide 'select * from summary order by id'
 judge_all "
-  select subject, milliseconds, 'at-most', case when subject like 'fan-in%' then 30 else 500 end, 'ms' from summary order by id"
+  select subject, milliseconds, 'at-most', case when subject like 'fan-in%' then 30 when subject like '1,000 elements%' then 100 else 500 end, 'ms' from summary order by id"

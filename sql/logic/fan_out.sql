@@ -135,17 +135,31 @@ COMMENT ON FUNCTION millrace_internal.fan_out_go_on(smallint, millrace_internal.
 CREATE OR REPLACE FUNCTION millrace_internal.elements_start(in_shard smallint, f millrace_internal.fan_out)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    n integer := least(f.elements - f.started, coalesce(f.parallel - (f.started - f.ended), f.elements));
+    n      integer := least(f.elements - f.started, coalesce(f.parallel - (f.started - f.ended), f.elements));
+    now_at timestamptz := millrace_internal.clock();
+    steps  integer[];
+    g      record;      -- what all elements have in common
 BEGIN
     IF n <= 0 THEN
         RETURN;
     END IF;
+    SELECT s.version_id, s.def_no, d.queue_id, d.handler_id, millrace_internal.effective_priority(r.priority, d.priority) AS priority, r.tenant_id,
+           millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank, r.state = 2 AS paused, millrace_internal.enters(d, 0) AS entered
+    INTO g
+    FROM millrace_internal.step s
+    JOIN millrace_internal.run r ON r.run_id = s.run_id AND r.shard = s.shard
+    JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
+    WHERE s.run_id = f.run_id AND s.step_no = f.step_no AND s.shard = in_shard;
+    steps := ARRAY(SELECT generate_series(f.first_no + f.started, f.first_no + f.started + n - 1));
     INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, element, state, ready_at)
-    SELECT in_shard, f.run_id, f.first_no + i, g.version_id, g.def_no, i, 2, millrace_internal.clock()
-    FROM millrace_internal.step g, generate_series(f.started, f.started + n - 1) i
-    WHERE g.run_id = f.run_id AND g.step_no = f.step_no AND g.shard = in_shard;
+    SELECT in_shard, f.run_id, no, g.version_id, g.def_no, no - f.first_no, CASE WHEN g.paused THEN 3 ELSE 2 END, now_at FROM unnest(steps) no;
     UPDATE millrace_internal.fan_out o SET started = f.started + n WHERE o.run_id = f.run_id AND o.step_no = f.step_no AND o.shard = in_shard;
-    PERFORM millrace_internal.make_ready(in_shard, array_fill(f.run_id, ARRAY[n]), ARRAY(SELECT generate_series(f.first_no + f.started, f.first_no + f.started + n - 1)));
+    IF g.entered THEN
+        PERFORM millrace_internal.make_ready(in_shard, array_fill(f.run_id, ARRAY[n]), steps);
+    ELSIF NOT g.paused THEN
+        PERFORM millrace_internal.sink_push(in_shard, array_fill(f.run_id, ARRAY[n]), steps, array_fill(g.queue_id, ARRAY[n]), array_fill(g.handler_id, ARRAY[n]),
+            array_fill(g.priority, ARRAY[n]), array_fill(g.tenant_id, ARRAY[n]), array_fill(g.rank, ARRAY[n]));
+    END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.elements_start(smallint, millrace_internal.fan_out) IS 'Starts as many elements as may run.';
 
