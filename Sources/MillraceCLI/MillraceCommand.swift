@@ -18,7 +18,8 @@ struct MillraceCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Define",
                 subcommands: [
-                    Define.self, Validate.self, Schema.self, Import.self, Graph.self, Explain.self, Test.self, Diff.self,
+                    Define.self, Validate.self, Schema.self, Import.self, Graph.self, Explain.self, Test.self,
+                    Diff.self,
                 ]
             ),
             CommandGroup(name: "Look", subcommands: [Status.self, Runs.self, Logs.self, Events.self, Doctor.self]),

@@ -45,7 +45,8 @@ public struct MigrationChange: Sendable, Hashable, Encodable {
 extension Client {
     /// Adds steps and edges to a run that has not ended.
     ///
-    /// - Parameter step: The step that asks for it, if it is one of the run: nothing is added once it has lost its hand-out.
+    /// - Parameter step: The step that asks for it, if it is one of the run: nothing is added once it has lost its
+    ///   hand-out.
     @discardableResult
     public func addSteps(
         _ run: Int64,

@@ -5,8 +5,8 @@ struct AddSteps: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add steps to a run that has not ended.",
         discussion: """
-            The file has steps as a definition has them, whose needs may name steps of the run, and edges: what pending \
-            steps of the run need from now on. {"steps": [...], "edges": {"OLD": ["KEY"]}}
+            The file has steps as a definition has them, whose needs may name steps of the run, and edges: what \
+            pending steps of the run need from now on. {"steps": [...], "edges": {"OLD": ["KEY"]}}
             """
     )
 

@@ -32,9 +32,15 @@ struct Migrate: AsyncParsableCommand {
             try await client.migrate(runID, to: to, dryRun: dryRun)
         }
         let table = Table(
-            columns: [.text("STEP"), .state("STATE"), .text("CHANGE"), .text("OLD", limit: 40), .text("NEW", limit: 40), .text("")],
+            columns: [
+                .text("STEP"), .state("STATE"), .text("CHANGE"), .text("OLD", limit: 40), .text("NEW", limit: 40),
+                .text(""),
+            ],
             rows: changes.map {
-                [$0.key ?? "", $0.state ?? "", $0.change, $0.old?.json ?? "", $0.new?.json ?? "", $0.isAllowed ? "" : "not allowed"]
+                [
+                    $0.key ?? "", $0.state ?? "", $0.change, $0.old?.json ?? "", $0.new?.json ?? "",
+                    $0.isAllowed ? "" : "not allowed",
+                ]
             }
         )
         options.output.answer(
