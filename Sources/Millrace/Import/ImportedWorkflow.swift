@@ -119,15 +119,8 @@ struct ImportedWorkflow {
                 writer.array { writer in for step in finally { step.write(to: &writer) } }
             }
         }
-        let outline = (steps + finally).map { step in
-            WorkflowDefinition.Step(
-                key: step.key,
-                handler: step.waitFor == nil ? step.handler : "",
-                queue: step.queue ?? "default",
-                needs: step.needs,
-                expected: step.expected
-            )
-        }
-        return WorkflowDefinition(name: name, steps: outline, json: writer.text)
+        // Read again, as from a file, for the outline that pictures need; what is written here can be read.
+        return (try? WorkflowDefinition(json: writer.text))
+            ?? WorkflowDefinition(name: name, steps: [], json: writer.text)
     }
 }
