@@ -59,6 +59,13 @@ check "picture: runs" run examples/picture.yaml --input "{\"width\": 120, \"dire
 check "picture: is a picture" cmp --bytes=8 "$output/picture/picture.png" <(printf '\x89PNG\r\n\x1a\n')
 check "picture: the report shows all tiles" grep -q '>12 tiles, ' "$output/picture/index.html"
 
+printf '#!/bin/sh\ncat >> "%s"\n' "$output/mailbox" >"$output/sendmail"
+chmod +x "$output/sendmail"
+check "digest: runs" env SENDMAIL="$output/sendmail" timeout 300 bin/millrace run examples/digest/digest.yaml \
+  --input '{"customer": "ada@example.org", "warehouse": "north@example.org"}'
+check "digest: groups by recipient" output_is digest paid '$.mailed_with == 2'
+check "digest: mails each once" test "$(grep -c '^To: ' "$output/mailbox")" = 2
+
 # start_agent COMMAND…: an example that brings handlers of its own.
 start_agent() {
   "$@" >"$output/agent.log" 2>&1 &

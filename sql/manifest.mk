@@ -20,7 +20,8 @@ STATE_FILES = \
   state/duration.sql \
   state/output.sql \
   state/step_note.sql \
-  state/dead_letter.sql
+  state/dead_letter.sql \
+  state/batch.sql
 
 LOGIC_FILES = \
   logic/error.sql \
@@ -63,6 +64,9 @@ LOGIC_FILES = \
   logic/fall.sql \
   logic/dead_letter.sql \
   logic/lock.sql \
+  logic/condition_sql.sql \
+  logic/window.sql \
+  logic/batch.sql \
   logic/enter.sql \
   logic/wait.sql \
   logic/fan_out.sql \

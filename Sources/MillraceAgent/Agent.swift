@@ -56,6 +56,14 @@ public struct Agent: Service, Sendable {
         handlers.register(handler, body)
     }
 
+    /// Registers a closure that executes the steps of a batch in one call.
+    public mutating func registerBatch(
+        _ name: String,
+        _ body: @escaping @Sendable ([StepContext]) async throws -> [Result<Output, any Error>]
+    ) {
+        handlers.registerBatch(name, body)
+    }
+
     /// Registers a handler.
     public mutating func register(_ name: String, _ handler: any Handler) {
         handlers.register(name, handler)

@@ -88,8 +88,8 @@ copy_varlena(Datum value)
 static void
 keep(int32 version_id, HeapTuple row, TupleDesc columns)
 {
-	Datum		values[22];
-	bool		nulls[22];
+	Datum		values[23];
+	bool		nulls[23];
 	int32		key[2] = {version_id};
 	StepDefinition *definition;
 	bool		known;
@@ -128,6 +128,7 @@ keep(int32 version_id, HeapTuple row, TupleDesc columns)
 	definition->fills = DatumGetBool(values[19]);
 	definition->phased = DatumGetBool(values[20]);
 	definition->wants_output = DatumGetBool(values[21]);
+	definition->batched = DatumGetBool(values[22]);
 	definition->settings = (Datum) 0;
 	definition->settings_bytes = 0;
 	if (!nulls[15])
@@ -158,7 +159,7 @@ load_block(int32 version_id, int32 def_no)
 			"d.fills, "
 			"(SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = $1), "
 			"d.traits OPERATOR(pg_catalog.?) 'output_shape' IS TRUE "
-			"AND millrace_internal.shape_problem(d.traits OPERATOR(pg_catalog.->) 'output_shape', NULL) IS NOT NULL "
+			"AND millrace_internal.shape_problem(d.traits OPERATOR(pg_catalog.->) 'output_shape', NULL) IS NOT NULL, coalesce(d.traits OPERATOR(pg_catalog.?) 'batch', false) "
 			"FROM millrace_internal.step_definition d "
 			"WHERE d.version_id = $1 AND d.def_no BETWEEN $2 AND $2 + 63", lengthof(types), types);
 

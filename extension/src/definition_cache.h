@@ -28,6 +28,7 @@ typedef struct StepDefinition
 	bool		looked_at;		/* it has a condition, or the engine enters it: for SQL to decide */
 	bool		fills;			/* the settings have values of the run */
 	bool		wants_output;	/* none does not have the declared shape */
+	bool		batched;		/* it is executed together with others like it */
 	bool		has_timeout;
 	bool		has_delay;
 	float8		timeout;

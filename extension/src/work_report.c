@@ -160,8 +160,8 @@ read_inputs(int16 shard, HandOut *handed, int64 *bytes)
 }
 
 /*
- * Reads inputs and writes the receipt. Templates, timeouts, and an answer that
- * comes near what is allowed, are for SQL to look at.
+ * Reads inputs and writes the receipt. Templates, timeouts, batches, and an
+ * answer that comes near what is allowed, are for SQL to look at.
  */
 static void
 hand_out_plainly(int16 shard, const AgentCall *agent, int32 max_bytes, HandOut *handed)
@@ -181,7 +181,8 @@ hand_out_plainly(int16 shard, const AgentCall *agent, int32 max_bytes, HandOut *
 		}
 		definition = millrace_definition(handed->steps[i].version_id, handed->steps[i].step_no);
 		bytes += definition->settings_bytes;
-		if ((definition->takes_input && definition->has_template) || definition->fills || definition->has_timeout)
+		if ((definition->takes_input && definition->has_template) || definition->fills || definition->has_timeout
+			|| definition->batched)
 			handed->plainly = false;
 	}
 	if (handed->plainly)

@@ -13,12 +13,13 @@
 #include "utils/tuplestore.h"
 
 PG_FUNCTION_INFO_V1(millrace_work_measure);
+PG_FUNCTION_INFO_V1(millrace_work_batched);
 PG_FUNCTION_INFO_V1(millrace_work_rows);
 PG_FUNCTION_INFO_V1(millrace_work_report_rows);
 
 /*
  * work_measure(versions, step_nos, OUT takes_input, OUT bytes, OUT timeout):
- * whether a step takes an input or values of its run, the bytes of all settings, the shortest timeout.
+ * whether a step takes an input or values of its run or is of a batch, the bytes of all settings, the shortest timeout.
  */
 Datum
 millrace_work_measure(PG_FUNCTION_ARGS)
@@ -41,7 +42,7 @@ millrace_work_measure(PG_FUNCTION_ARGS)
 	{
 		const StepDefinition *definition = millrace_definition(versions[i], step_nos[i]);
 
-		takes_input |= definition->takes_input || definition->fills;
+		takes_input |= definition->takes_input || definition->fills || definition->batched;
 		bytes += definition->settings_bytes;
 		if (definition->has_timeout && (!has_timeout || definition->timeout < timeout))
 			timeout = definition->timeout;
@@ -55,6 +56,23 @@ millrace_work_measure(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &columns) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "work_measure returns a record");
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(columns), values, nulls));
+}
+
+/* work_batched(versions, step_nos): whether a step is of a batch */
+Datum
+millrace_work_batched(PG_FUNCTION_ARGS)
+{
+	int			count;
+	int			step_count;
+	const int32 *versions = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "versions", &count);
+	const int32 *step_nos = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(1), "step_nos", &step_count);
+
+	millrace_arguments_require_same_length("versions", count, "step_nos", step_count);
+	millrace_definitions_begin();
+	for (int i = 0; i < count; i++)
+		if (millrace_definition(versions[i], step_nos[i])->batched)
+			PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(false);
 }
 
 /* Arrays of one length that describe steps, as arguments from `first` on. */
@@ -97,8 +115,8 @@ put_started(FunctionCallInfo fcinfo, int first, int answer_columns)
 	Datum	   *traces = millrace_arguments_nullable(fcinfo, first + 5, TEXTOID, steps.count, &no_trace);
 	bool	   *no_input;
 	Datum	   *inputs = millrace_arguments_nullable(fcinfo, first + 6, JSONBOID, steps.count, &no_input);
-	Datum		values[15] = {answer_columns ? CStringGetTextDatum("started") : (Datum) 0};
-	bool		nulls[15] = {false, true, true};
+	Datum		values[16] = {answer_columns ? CStringGetTextDatum("started") : (Datum) 0};
+	bool		nulls[16] = {false, true, true};
 	Datum	   *value = values + answer_columns;
 	bool	   *null = nulls + answer_columns;
 
@@ -118,12 +136,13 @@ put_started(FunctionCallInfo fcinfo, int first, int answer_columns)
 		value[8] = inputs[i];
 		value[9] = Float8GetDatum(definition->timeout);
 		value[11] = traces[i];
-		memset(null, false, sizeof(bool) * 12);
+		memset(null, false, sizeof(bool) * 13);
 		null[7] = definition->settings == (Datum) 0;
 		null[8] = no_input[i];
 		null[9] = !definition->has_timeout;
 		null[10] = true;
 		null[11] = no_trace[i];
+		null[12] = true;
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 }
@@ -147,8 +166,8 @@ millrace_work_report_rows(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	StepArrays	applied = read_arrays(fcinfo, 0, 2);
-	Datum		values[15] = {CStringGetTextDatum("applied")};
-	bool		nulls[15];
+	Datum		values[16] = {CStringGetTextDatum("applied")};
+	bool		nulls[16];
 
 	InitMaterializedSRF(fcinfo, 0);
 	millrace_definitions_begin();

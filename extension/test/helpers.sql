@@ -59,7 +59,7 @@ $$;
 CREATE FUNCTION test.claim(agent text, steps integer DEFAULT 1, capacity jsonb DEFAULT NULL, bytes integer DEFAULT 8388608) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce(string_agg(format('%s.%s#%s', w.trace, w.key, w.attempt), ' ' ORDER BY w.ord), 'nothing')
     FROM millrace.claim(test.agent(agent), steps, capacity, bytes) WITH ORDINALITY
-         w (run_id, step_no, token, attempt, workflow, key, handler, settings, input, timeout, element, trace, ord)
+         w (run_id, step_no, token, attempt, workflow, key, handler, settings, input, timeout, element, trace, batch, ord)
 $$;
 
 -- An agent reports one step, by the token that the step has now; the answer, and what it was given next.
@@ -69,7 +69,7 @@ RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(CASE a.answer WHEN 'started' THEN format('%s.%s#%s', a.trace, a.key, a.attempt) ELSE concat_ws(' ', a.answer, a.code) END, ' ' ORDER BY a.ord)
     FROM millrace.steps s,
          millrace.report(test.agent(agent), ARRAY[s.run_id], ARRAY[s.step_no], ARRAY[s.token], ARRAY[report.outcome], ARRAY[report.output], ARRAY[report.error], NULL, report.steps)
-         WITH ORDINALITY a (answer, code, message, run_id, step_no, token, attempt, workflow, key, handler, settings, input, timeout, element, trace, ord)
+         WITH ORDINALITY a (answer, code, message, run_id, step_no, token, attempt, workflow, key, handler, settings, input, timeout, element, trace, batch, ord)
     WHERE s.run_id = test.run(report.run) AND s.key = report.step
 $$;
 

@@ -1,6 +1,6 @@
 -- Purpose: agents come and go, and what they can take.
 
--- Arguments: in_queues, in_handlers  what it serves; in_protocol  the agent's number; in_lease  1 s to 1 h
+-- Arguments: in_queues, in_handlers  what it serves; in_protocol  the agent's number: 2 for one that executes the steps of a batch together; in_lease  1 s to 1 h
 -- Returns:   its id, the protocol and lease in force, the channels to LISTEN on, the tier
 -- Tables changed: agent, queue, handler, sink; ready after a change of tier.
 CREATE OR REPLACE FUNCTION millrace.register_agent(

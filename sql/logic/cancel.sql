@@ -57,6 +57,7 @@ BEGIN
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
     SELECT in_run_id, now_at, xact, g.step_no, CASE WHEN g.attempts > 0 THEN nullif(g.agent_id, 0) END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
     DELETE FROM millrace_internal.wait w WHERE w.run_id = in_run_id AND w.shard = in_shard;
+    PERFORM millrace_internal.batch_leave(in_shard, in_run_id);
     IF NOT last THEN
         -- a paused run goes on to its end: what was to be held has gone
         UPDATE millrace_internal.run u SET state = 1, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;

@@ -3,7 +3,7 @@
 
 CREATE OR REPLACE FUNCTION millrace.claim(agent_id integer, max_steps integer DEFAULT 1, capacity jsonb DEFAULT NULL, max_bytes integer DEFAULT 8388608)
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
-               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text, batch bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -30,7 +30,7 @@ BEGIN
         RETURN QUERY SELECT * FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces, did.inputs);
     ELSE
         RETURN QUERY SELECT * FROM millrace_internal.hand_out(0::smallint, claim.agent_id, did.receipt_no, did.run_ids, did.step_nos,
-                                                              did.tokens, did.attempts, claim.max_bytes);
+                                                              did.tokens, did.attempts, claim.max_bytes, did.versions);
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace.claim(integer, integer, jsonb, integer) IS
@@ -62,15 +62,18 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.hands_out_plainly(smallint, integer, bigint, bigint[], integer[], integer[], integer[], integer) IS
 'Whether work_rows can answer for these steps. Tables changed: receipt.';
 
--- The rows of started steps and their receipt, for all others. What exceeds max_bytes is given back; what has no input fails.
+-- The rows of started steps and their receipt, for all others; of batches, with the rest of their steps. What exceeds max_bytes is given back; what has no input fails.
+-- Arguments: versions  of the steps; null, or fewer, where they are not all known
 CREATE OR REPLACE FUNCTION millrace_internal.hand_out(in_shard smallint, in_agent_id integer, in_receipt_no bigint,
-    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], max_bytes integer)
+    run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], max_bytes integer, versions integer[])
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
-               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text, batch bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     w              record;
+    taken          record;
+    batches        bigint[];
     bytes          bigint := 0;
     first_row      boolean := true;
     shortest       double precision;
@@ -85,7 +88,15 @@ BEGIN
     IF run_ids IS NULL OR cardinality(run_ids) = 0 THEN
         RETURN;
     END IF;
-    FOR w IN SELECT * FROM millrace_internal.work_rows_with_input(in_shard, run_ids, step_nos, tokens, attempts) LOOP
+    IF cardinality(versions) IS DISTINCT FROM cardinality(run_ids) OR 1000000 < ANY (step_nos) OR millrace_internal.work_batched(versions, step_nos) THEN
+        taken := millrace_internal.batch_take(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos);
+        batches := taken.batches;
+        IF taken.more_runs IS NOT NULL THEN
+            run_ids := run_ids || taken.more_runs; step_nos := step_nos || taken.more_steps;
+            tokens := tokens || taken.more_tokens; attempts := attempts || taken.more_attempts;
+        END IF;
+    END IF;
+    FOR w IN SELECT * FROM millrace_internal.work_rows_with_input(in_shard, run_ids, step_nos, tokens, attempts, batches) LOOP
         shortest := least(shortest, w.timeout);
         IF w.problem IS NOT NULL THEN
             broken_runs := broken_runs || w.run_id; broken_steps := broken_steps || w.step_no;
@@ -101,7 +112,7 @@ BEGIN
         END IF;
         first_row := false;
         run_id := w.run_id; step_no := w.step_no; token := w.token; attempt := w.attempt; workflow := w.workflow; key := w.key; handler := w.handler;
-        settings := w.settings; input := w.input; timeout := w.timeout; element := w.element; trace := w.trace;
+        settings := w.settings; input := w.input; timeout := w.timeout; element := w.element; trace := w.trace; batch := w.batch;
         RETURN NEXT;
     END LOOP;
     PERFORM millrace_internal.receipt_write(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos, tokens, shortest);
@@ -113,8 +124,8 @@ BEGIN
         PERFORM millrace_internal.fail_broken(in_shard, in_agent_id, broken_runs, broken_steps, broken_tokens, broken_reasons);
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.hand_out(smallint, integer, bigint, bigint[], integer[], integer[], integer[], integer) IS
-'What an agent reads of the steps it was given, and their receipt. Tables changed: receipt; step, event for what is given back or fails.';
+COMMENT ON FUNCTION millrace_internal.hand_out(smallint, integer, bigint, bigint[], integer[], integer[], integer[], integer, integer[]) IS
+'What an agent reads of the steps it was given, and their receipt. Tables changed: receipt; as batch_take; step, event for what is given back or fails.';
 
 -- Steps without an input fail as they are handed out. This comes last in a call that holds other rows, and so may not wait
 -- for any: where another call holds what would fall, the steps are given back, and fail when they are handed out next.

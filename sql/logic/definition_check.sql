@@ -6,9 +6,11 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'deadline', 'steps', 'finally', 'output']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version', 'on_error', 'deadline']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version', 'batch', 'window', 'on_error', 'deadline']
         WHEN 'for_each' THEN ARRAY['in', 'parallel', 'failures', 'chunk']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
+        WHEN 'condition' THEN ARRAY['sql', 'timeout', 'cache']
+        WHEN 'batch' THEN ARRAY['max', 'delay', 'key', 'urgent']
         WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
         WHEN 'person' THEN ARRAY['assignee', 'candidates', 'title', 'answer']
         WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter', 'on', 'never_on'] END
@@ -95,6 +97,8 @@ BEGIN
     RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fan_out_problems(step, at_path) f;
     RETURN QUERY SELECT r.path, r.code, r.message, r.hint FROM millrace_internal.sub_run_problems(step, at_path) r;
     RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.failure_problems(step, at_path) p;
+    RETURN QUERY SELECT b.path, b.code, b.message, b.hint FROM millrace_internal.batch_problems(step, at_path) b;
+    RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.window_problems(step, at_path) w;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES
@@ -277,6 +281,7 @@ BEGIN
     END IF;
     RETURN QUERY SELECT g.path, g.code, g.message, g.hint FROM millrace_internal.graph_problems(definition) g;
 
+    RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_statement_problems(definition, definer, path_of_definer) c;
     FOR s IN
         SELECT e.ord, e.step FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
         WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql' AND NOT e.step ?| '{wait_for,workflow}'

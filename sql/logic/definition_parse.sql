@@ -18,7 +18,7 @@ COMMENT ON FUNCTION millrace_internal.node_path(jsonb, bigint) IS 'The path of a
 -- What the engine looks at when it would become ready.
 CREATE OR REPLACE FUNCTION millrace_internal.is_entered(traits jsonb)
 RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(traits ?| '{wait_for,for_each,workflow,cache}', false)
+    SELECT coalesce(traits ?| '{wait_for,for_each,workflow,cache,window,batch}' OR jsonb_path_exists(traits, '$.when[*].sql'), false)
 $$;
 COMMENT ON FUNCTION millrace_internal.is_entered(jsonb) IS 'Whether the engine enters steps with these traits (logic/enter.sql).';
 

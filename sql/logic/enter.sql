@@ -15,18 +15,22 @@ COMMENT ON FUNCTION millrace_internal.enters(millrace_internal.step_definition, 
 CREATE OR REPLACE FUNCTION millrace_internal.enter(in_shard smallint, run_ids bigint[], step_nos integer[], OUT runs bigint[], OUT defs integer[], OUT states smallint[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    rest   record;      -- those about which nothing has been decided yet
     cached record;
 BEGIN
     IF run_ids IS NULL THEN
         RETURN;
     END IF;
-    cached := millrace_internal.cache_enter(in_shard, run_ids, step_nos);
-    runs := cached.runs; defs := cached.defs;
-    states := array_fill(10::smallint, ARRAY[coalesce(cardinality(cached.runs), 0)]);
-    PERFORM millrace_internal.waits_enter(in_shard, run_ids, step_nos);
-    PERFORM millrace_internal.fan_outs_enter(in_shard, run_ids, step_nos);
-    PERFORM millrace_internal.sub_runs_enter(in_shard, run_ids, step_nos);
-    PERFORM millrace_internal.enter_agents(in_shard, run_ids, step_nos);
+    rest := millrace_internal.condition_judge(in_shard, run_ids, step_nos);
+    cached := millrace_internal.cache_enter(in_shard, rest.runs, rest.steps);
+    runs := rest.over_runs || cached.runs; defs := rest.over_defs || cached.defs;
+    states := rest.over_states || array_fill(10::smallint, ARRAY[coalesce(cardinality(cached.runs), 0)]);
+    PERFORM millrace_internal.waits_enter(in_shard, rest.runs, rest.steps);
+    PERFORM millrace_internal.fan_outs_enter(in_shard, rest.runs, rest.steps);
+    PERFORM millrace_internal.sub_runs_enter(in_shard, rest.runs, rest.steps);
+    rest := millrace_internal.window_wait(in_shard, rest.runs, rest.steps);
+    rest := millrace_internal.batch_join(in_shard, rest.runs, rest.steps);
+    PERFORM millrace_internal.enter_agents(in_shard, rest.runs, rest.steps);
 END $$;
 COMMENT ON FUNCTION millrace_internal.enter(smallint, bigint[], integer[]) IS 'Carries out steps that the engine looks at when they would become ready.';
 

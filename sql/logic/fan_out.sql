@@ -302,6 +302,7 @@ BEGIN
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
     SELECT f.run_id, now_at, pg_current_xact_id()::text::bigint, g.step_no, CASE WHEN g.attempts > 0 THEN nullif(g.agent_id, 0) END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
     DELETE FROM millrace_internal.wait w WHERE w.run_id = f.run_id AND w.step_no BETWEEN f.first_no AND f.first_no + f.started - 1 AND w.shard = in_shard;
+    PERFORM millrace_internal.batch_leave(in_shard, f.run_id);
 END $$;
 COMMENT ON FUNCTION millrace_internal.elements_cancel(smallint, millrace_internal.fan_out) IS 'Cancels what is left of a fan-out.';
 

@@ -1,4 +1,4 @@
--- Purpose: keeping time: due timers, deadlines, timeouts, lost agents, partitions, the log of events, durations. One chore a
+-- Purpose: keeping time: due timers, batches, deadlines, timeouts, lost agents, partitions, the log of events, durations. One chore a
 -- call, one transaction a chore, so that the lock order holds and no chore delays another for long. Time in what is due, never
 -- in what is stored.
 
@@ -9,7 +9,7 @@ DECLARE
     now_at timestamptz := millrace_internal.clock();
 BEGIN
     PERFORM millrace_internal.partitions_ensure(), millrace_internal.sink_ensure();
-    IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_deadlines(now_at) OR millrace_internal.keep_step_deadlines(now_at)
+    IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_batches_gather(now_at) OR millrace_internal.keep_batches_let_go(now_at) OR millrace_internal.keep_deadlines(now_at) OR millrace_internal.keep_step_deadlines(now_at)
        OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at)
        OR millrace_internal.keep_run_horizon() OR millrace_internal.keep_event_summaries() OR millrace_internal.keep_event_retention(now_at)
        OR millrace_internal.keep_outputs(now_at) THEN
@@ -42,14 +42,16 @@ COMMENT ON FUNCTION millrace.sweep() IS
 
 CREATE OR REPLACE FUNCTION millrace_internal.next_due_at()
 RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT least((SELECT t.due_at FROM millrace_internal.timer t ORDER BY t.due_at LIMIT 1),
+    SELECT least((SELECT millrace_internal.clock() FROM millrace_internal.batch_member m WHERE m.batch_id = 0 LIMIT 1),
+                 (SELECT b.due_at FROM millrace_internal.batch b ORDER BY b.due_at LIMIT 1),
+                 (SELECT t.due_at FROM millrace_internal.timer t ORDER BY t.due_at LIMIT 1),
                  (SELECT e.due_at FROM millrace_internal.output_expiry e ORDER BY e.due_at LIMIT 1),
                  (SELECT c.expires_at FROM millrace_internal.cache c ORDER BY c.expires_at LIMIT 1),
                  (SELECT r.deadline FROM millrace_internal.receipt r WHERE r.deadline IS NOT NULL ORDER BY r.deadline LIMIT 1),
                  (SELECT min(a.lease_expires_at) FROM millrace_internal.agent a
                   WHERE EXISTS (SELECT FROM millrace_internal.receipt r WHERE r.agent_id = a.agent_id)))
 $$;
-COMMENT ON FUNCTION millrace_internal.next_due_at() IS 'The next timer, timeout, end of a lease or of an output.';
+COMMENT ON FUNCTION millrace_internal.next_due_at() IS 'The next timer, batch, timeout, end of a lease or of an output.';
 
 -- Waiting steps whose time has come are ready; what the engine holds is looked at. A call does one of the two, as the first timer
 -- says: ready steps are entered, and what ends is decided, and each takes step rows in its own order.

@@ -15,6 +15,7 @@ BEGIN
     now_at := millrace_internal.clock();
     PERFORM millrace_internal.sink_remove(r.shard, r.run_id);
     UPDATE millrace_internal.step s SET state = 3 WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.state = 2;
+    PERFORM millrace_internal.batch_leave(r.shard, r.run_id);
     UPDATE millrace_internal.run n SET state = 2 WHERE n.run_id = r.run_id AND n.shard = r.shard;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind) VALUES (r.run_id, now_at, pg_current_xact_id()::text::bigint, r.shard, 2);
 END $$;

@@ -340,7 +340,7 @@ CREATE OR REPLACE FUNCTION millrace.report(
     elapsed double precision[] DEFAULT NULL, max_steps integer DEFAULT 0, capacity jsonb DEFAULT NULL, max_bytes integer DEFAULT 8388608,
     classes text[] DEFAULT NULL)
 RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
-               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text, batch bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -423,7 +423,7 @@ BEGIN
         problems := coalesce(problems, millrace_internal.silent_refusals(report.agent_id, report.run_ids, report.step_nos, report.tokens));
         RETURN QUERY
         SELECT a.answer, a.code, a.message, a.run_id, a.step_no, a.token, NULL::integer, NULL::text, NULL::text, NULL::text,
-               NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text
+               NULL::jsonb, NULL::jsonb, NULL::double precision, NULL::integer, NULL::text, NULL::bigint
         FROM millrace_internal.report_answers(report.run_ids, report.step_nos, report.tokens, problems, did.applied) a;
     END IF;
     IF did.plainly THEN
@@ -431,7 +431,7 @@ BEGIN
         FROM millrace_internal.work_rows(did.run_ids, did.step_nos, did.tokens, did.attempts, did.versions, did.traces, did.inputs) w;
     ELSE
         RETURN QUERY SELECT 'started', NULL::text, NULL::text, w.*
-        FROM millrace_internal.hand_out(0::smallint, report.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens, did.attempts, report.max_bytes) w;
+        FROM millrace_internal.hand_out(0::smallint, report.agent_id, did.receipt_no, did.run_ids, did.step_nos, did.tokens, did.attempts, report.max_bytes, did.versions) w;
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer, text[]) IS

@@ -60,19 +60,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.receipt_write(smallint, integer, bigint, bigint[], integer[], integer[], double precision) IS 'One row per call that hands out steps. Tables changed: receipt.';
 
--- The rows that an agent reads, where some step takes an input, or settings with values of its run; else work_rows answers. Inputs
+-- The rows that an agent reads, where some step takes an input, settings with values of its run, or is of a batch; else work_rows answers. Inputs
 -- are computed only where the handler takes one; a step whose values cannot be computed comes with the problem, for the caller to fail it.
-CREATE OR REPLACE FUNCTION millrace_internal.work_rows_with_input(in_shard smallint, run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[])
+CREATE OR REPLACE FUNCTION millrace_internal.work_rows_with_input(in_shard smallint, run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], batches bigint[])
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
-               settings jsonb, input jsonb, timeout double precision, element integer, trace text, problem text)
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text, batch bigint, problem text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
     SELECT u.run_id, u.step_no, u.token, u.attempt, d.workflow, d.key, d.handler,
-           CASE WHEN d.fills THEN i.settings ELSE d.settings END, i.input, d.timeout, g.element, r.trace, i.problem
-    FROM unnest(run_ids, step_nos, tokens, attempts) WITH ORDINALITY u (run_id, step_no, token, attempt, ord)
+           CASE WHEN d.fills THEN i.settings ELSE d.settings END, i.input, d.timeout, g.element, r.trace, u.batch, i.problem
+    FROM unnest(run_ids, step_nos, tokens, attempts, batches) WITH ORDINALITY u (run_id, step_no, token, attempt, batch, ord)
     JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
     -- beyond the numbers of definitions, the step itself says which one is its own
     LEFT JOIN LATERAL (SELECT s.def_no, s.element FROM millrace_internal.step s
@@ -82,4 +82,4 @@ BEGIN
     WHERE (u.run_id & 255) = in_shard
     ORDER BY u.ord;
 END $$;
-COMMENT ON FUNCTION millrace_internal.work_rows_with_input(smallint, bigint[], integer[], integer[], integer[]) IS 'What an agent needs to know to run these steps.';
+COMMENT ON FUNCTION millrace_internal.work_rows_with_input(smallint, bigint[], integer[], integer[], integer[], bigint[]) IS 'What an agent needs to know to run these steps.';

@@ -32,6 +32,8 @@ BEGIN
                  WHEN data #> '{for,until}' IS NOT NULL THEN 'a time'
                  ELSE format('a person: %s', coalesce(data #>> '{for,person,assignee}', (SELECT string_agg(c, ', ') FROM jsonb_array_elements_text(data #> '{for,person,candidates}') c), 'anybody')) END,
             ', at the latest until ' || (data ->> 'due_at')::timestamptz)
+        WHEN state = 'waiting' AND EXISTS (SELECT FROM millrace_internal.batch_member m WHERE m.run_id = s.run_id AND m.step_no = s.step_no AND m.shard = s.shard)
+            THEN format('Step "%s" waits for others of its batch, until %s at the latest.', d.key, s.ready_at)
         WHEN state = 'waiting' AND coalesce(s.attempts, 0) > 0 THEN format('Step "%s" failed its attempt %s (%s) and is tried again at %s.', d.key, s.attempts, coalesce(s.error, 'no reason given'), s.ready_at)
         WHEN state = 'waiting' THEN format('Step "%s" waits for its time: %s.', d.key, s.ready_at)
         WHEN state = 'ready' AND r.state = 2 THEN format('Step "%s" is ready, but its run is paused: call millrace.resume(%s).', d.key, r.run_id)

@@ -81,17 +81,21 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_report'
 COMMENT ON FUNCTION millrace_internal.work_report(smallint, integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
 'A report on the dispatcher tier, as far as it needs no SQL.';
 
--- Returns: whether one of these steps takes an input, or settings with values of its run; the bytes of all their settings; the shortest timeout in seconds
+-- Returns: whether one of these steps takes an input, or settings with values of its run, or is of a batch; the bytes of all their settings; the shortest timeout in seconds
 CREATE OR REPLACE FUNCTION millrace_internal.work_measure(versions integer[], step_nos integer[],
     OUT takes_input boolean, OUT bytes bigint, OUT timeout double precision)
 LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'millrace_work_measure';
 COMMENT ON FUNCTION millrace_internal.work_measure(integer[], integer[]) IS 'What a hand-out must know of its steps before it answers.';
 
+CREATE OR REPLACE FUNCTION millrace_internal.work_batched(versions integer[], step_nos integer[])
+RETURNS boolean LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'millrace_work_batched';
+COMMENT ON FUNCTION millrace_internal.work_batched(integer[], integer[]) IS 'Whether one of these steps is executed together with others (logic/batch.sql).';
+
 -- The columns of millrace.claim. Arguments: inputs: null where no step takes one.
 CREATE OR REPLACE FUNCTION millrace_internal.work_rows(run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[],
     inputs jsonb[])
 RETURNS TABLE (run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
-               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text, batch bigint)
 LANGUAGE c STABLE PARALLEL SAFE ROWS 500 AS 'MODULE_PATHNAME', 'millrace_work_rows';
 COMMENT ON FUNCTION millrace_internal.work_rows(bigint[], integer[], integer[], integer[], integer[], text[], jsonb[]) IS 'What an agent needs to know to run these steps.';
 
@@ -99,7 +103,7 @@ COMMENT ON FUNCTION millrace_internal.work_rows(bigint[], integer[], integer[], 
 CREATE OR REPLACE FUNCTION millrace_internal.work_report_rows(applied_runs bigint[], applied_steps integer[], applied_tokens integer[],
     run_ids bigint[], step_nos integer[], tokens integer[], attempts integer[], versions integer[], traces text[], inputs jsonb[])
 RETURNS TABLE (answer text, code text, message text, run_id bigint, step_no integer, token integer, attempt integer, workflow text, key text, handler text,
-               settings jsonb, input jsonb, timeout double precision, element integer, trace text)
+               settings jsonb, input jsonb, timeout double precision, element integer, trace text, batch bigint)
 LANGUAGE c STABLE PARALLEL SAFE ROWS 1000 AS 'MODULE_PATHNAME', 'millrace_work_report_rows';
 COMMENT ON FUNCTION millrace_internal.work_report_rows(bigint[], integer[], integer[], bigint[], integer[], integer[], integer[], integer[], text[], jsonb[]) IS
 'What an agent reads in answer to a report.';

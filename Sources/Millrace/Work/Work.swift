@@ -23,6 +23,8 @@ public struct Work: Sendable {
     public let timeout: Double?
     /// Which element of a fan-out it works on; nil outside of one.
     public let element: Int32?
+    /// The steps of one answer with the same number are to be executed as one call; nil for a step by itself.
+    public let batch: Int64?
     private let content: Content
 
     private enum Content: Sendable {
@@ -40,10 +42,14 @@ public struct Work: Sendable {
 
     /// The columns of *work*, in order; `report` puts its own before them.
     enum Column: Int {
-        case runID, stepNo, token, attempt, workflow, key, handler, settings, input, timeout, element, trace
+        case runID, stepNo, token, attempt, workflow, key, handler, settings, input, timeout, element, trace,
+            batch
 
-        static let names =
-            "run_id, step_no, token, attempt, workflow, key, handler, settings, input, timeout, element, trace"
+        /// As a server answers them with whom this protocol was agreed on.
+        static func names(_ protocolNumber: Int32) -> String {
+            "run_id, step_no, token, attempt, workflow, key, handler, settings, input, timeout, element, trace, "
+                + (protocolNumber >= 2 ? "batch" : "null::bigint")
+        }
     }
 
     init(_ row: Row, from offset: Int) throws(PostgresError) {
@@ -55,6 +61,7 @@ public struct Work: Sendable {
         attempt = try row.int32(offset + Column.attempt.rawValue)
         timeout = try row.optionalDouble(offset + Column.timeout.rawValue)
         element = try row.optionalInt32(offset + Column.element.rawValue)
+        batch = try row.optionalInt64(offset + Column.batch.rawValue)
         content = .received(row, offset)
     }
 
@@ -69,12 +76,14 @@ public struct Work: Sendable {
         input: [UInt8]? = nil,
         timeout: Double? = nil,
         element: Int32? = nil,
-        trace: String? = nil
+        trace: String? = nil,
+        batch: Int64? = nil
     ) {
         self.handOut = handOut
         self.attempt = attempt
         self.timeout = timeout
         self.element = element
+        self.batch = batch
         content = .made(
             handler: handler,
             workflow: workflow,

@@ -95,9 +95,15 @@ public struct WorkClient: Sendable {
     }
 
     /// Asks for work. An empty answer: nothing was claimable.
-    public func claim(agent: Int32, capacity: Capacity) async throws(MillraceError) -> [Work] {
+    ///
+    /// - Parameter protocolNumber: What was agreed on at the registration.
+    public func claim(
+        agent: Int32,
+        capacity: Capacity,
+        protocolNumber: Int32 = MillraceVersion.protocolNumbers.upperBound
+    ) async throws(MillraceError) -> [Work] {
         let sql = """
-            select \(Work.Column.names)
+            select \(Work.Column.names(protocolNumber))
             from millrace.claim(agent_id => $1, max_steps => $2, capacity => $3, max_bytes => $4)
             """
         let parameters: [Parameter] = [
@@ -129,7 +135,7 @@ public struct WorkClient: Sendable {
     ) async throws(MillraceError) -> Reported {
         let namesClasses = protocolNumber >= 2 && reports.contains { $0.errorClass != nil }
         let sql = """
-            select answer, code, message, \(Work.Column.names)
+            select answer, code, message, \(Work.Column.names(protocolNumber))
             from millrace.report(agent_id => $1, run_ids => $2, step_nos => $3, tokens => $4, outcomes => $5,
                                  outputs => $6::text[], errors => $7::text[], elapsed => $8, max_steps => $9,
                                  capacity => $10, max_bytes => $11\(namesClasses ? ", classes => $12" : ""))

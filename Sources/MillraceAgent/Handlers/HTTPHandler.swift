@@ -8,7 +8,10 @@ import Foundation
 /// `{"status": number, "body": text}`. Any other status, a timeout or a broken connection fails the step (classes
 /// `http:STATUS`, `http:timeout`, `http:connection`), which its `retry` policy may try again; so a request may reach
 /// the server more than once, and should carry a key of its own.
-public struct HTTPHandler: Handler {
+///
+/// A batch is one request, whose body defaults to the array of its steps' inputs. The response is an array with an object
+/// for each step, `{"output": value}` or `{"error": text, "fatal": true or false}`, or is empty.
+public struct HTTPHandler: BatchHandler {
     /// The bound on a response's body when the definition sets none. Past it the step fails.
     public var maxResponseBytes: Int
     /// How long a whole exchange may take when the definition does not say.
@@ -28,11 +31,26 @@ public struct HTTPHandler: Handler {
 
     public func run(_ step: StepContext) async throws -> Output {
         let settings: HTTPSettings = try step.settings()
+        let (status, text) = try await request(settings, input: step.rawInput)
+        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        if JSONText.isJSON(trimmed) { return .json(trimmed) }
+        return try .encoding(TextResponse(status: status, body: text))
+    }
+
+    public func run(_ batch: [StepContext]) async throws -> [Result<Output, any Error>] {
+        let settings: HTTPSettings = try batch[0].settings()
+        let input = Array("[".utf8) + batch.inputs(separator: ",") + Array("]".utf8)
+        let (_, text) = try await request(settings, input: input)
+        return try BatchAnswer.results(text, steps: batch.count, from: "http: \(settings.place())")
+    }
+
+    /// - Returns: the status, one that was expected, and the response's body.
+    private func request(_ settings: HTTPSettings, input: [UInt8]?) async throws -> (status: Int, text: String) {
         let place = try settings.place()
         var request = HTTPClientRequest(url: settings.url)
         request.method = .init(rawValue: settings.method)
         for (name, value) in settings.headers { request.headers.replaceOrAdd(name: name, value: value) }
-        if let body = try settings.body(orInput: step.rawInput) {
+        if let body = try settings.body(orInput: input) {
             request.body = .bytes(body)
             if !request.headers.contains(name: "content-type") {
                 request.headers.add(name: "content-type", value: "application/json")
@@ -61,7 +79,7 @@ public struct HTTPHandler: Handler {
         settings: HTTPSettings,
         place: String,
         timeout: Duration
-    ) async throws -> Output {
+    ) async throws -> (status: Int, text: String) {
         let deadline = ContinuousClock.now + timeout
         let response = try await Self.client.execute(request, timeout: .init(timeout))
         let limit = settings.maxResponseBytes ?? maxResponseBytes
@@ -87,9 +105,7 @@ public struct HTTPHandler: Handler {
                 errorClass: "http:\(status)"
             )
         }
-        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
-        if JSONText.isJSON(trimmed) { return .json(trimmed) }
-        return try .encoding(TextResponse(status: status, body: text))
+        return (status, text)
     }
 
     private struct TextResponse: Encodable {

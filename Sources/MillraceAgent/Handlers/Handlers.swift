@@ -30,6 +30,14 @@ public struct Handlers: Sendable {
         register(name, ClosureHandler(body: body))
     }
 
+    /// Registers a closure that executes the steps of a batch in one call; see ``BatchHandler``.
+    public mutating func registerBatch(
+        _ name: String,
+        _ body: @escaping @Sendable ([StepContext]) async throws -> [Result<Output, any Error>]
+    ) {
+        register(name, BatchClosureHandler(body: body))
+    }
+
     /// Registers a closure whose input and output are JSON values of the given types.
     public mutating func register<Input: Decodable & SendableMetatype, Value: Encodable & SendableMetatype>(
         _ name: String,

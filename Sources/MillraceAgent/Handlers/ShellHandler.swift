@@ -8,7 +8,10 @@ import SystemPackage
 /// Standard output that is JSON is the output; other text becomes `{"stdout": text}`. An exit code other than 0 fails
 /// the step with the end of standard error (class `exit:CODE`, or `signal:NUMBER`). The program leads a process group
 /// of its own; when the step is stopped the group gets SIGTERM and, after ``terminationGrace``, SIGKILL.
-public struct ShellHandler: Handler {
+///
+/// A batch is one program, with a line of JSON for each step's input on its standard input. It writes a line for each
+/// step, `{"output": value}` or `{"error": text, "fatal": true or false}`, or nothing.
+public struct ShellHandler: BatchHandler {
     /// How long a program may take to end after SIGTERM.
     public var terminationGrace: Duration
     /// The bound on standard output when the definition sets none. Past it the step fails and the program is killed.
@@ -20,8 +23,21 @@ public struct ShellHandler: Handler {
     }
 
     public func run(_ step: StepContext) async throws -> Output {
-        BrokenPipe.survived
         let settings: ShellSettings = try step.settings()
+        let input = step.rawInput ?? Array("null".utf8)
+        return try ShellOutput.output(of: try await output(settings, input: input, of: step))
+    }
+
+    public func run(_ batch: [StepContext]) async throws -> [Result<Output, any Error>] {
+        let settings: ShellSettings = try batch[0].settings()
+        let output = try await output(settings, input: batch.inputs(separator: "\n") + Array("\n".utf8), of: batch[0])
+        let lines = JSONText.repaired(output).split(whereSeparator: \.isNewline).map(String.init)
+        return try BatchAnswer.results(lines, steps: batch.count, from: "shell: \(settings.command.arguments()[0])")
+    }
+
+    /// - Returns: what a program that has succeeded wrote to standard output.
+    private func output(_ settings: ShellSettings, input: [UInt8], of step: StepContext) async throws -> [UInt8] {
+        BrokenPipe.survived
         let arguments = try settings.command.arguments()
         let limit = settings.maxOutputBytes ?? maxOutputBytes
         let result: ExecutionResult<Captured, SequenceOutput, SequenceOutput>
@@ -29,7 +45,7 @@ public struct ShellHandler: Handler {
             result = try await execute(
                 arguments,
                 settings: settings,
-                input: step.rawInput ?? Array("null".utf8),
+                input: input,
                 limit: limit,
                 step: step
             )
@@ -52,7 +68,7 @@ public struct ShellHandler: Handler {
                 errorClass: Self.errorClass(result.terminationStatus)
             )
         }
-        return try ShellOutput.output(of: captured.output)
+        return captured.output
     }
 
     private func execute(

@@ -20,14 +20,20 @@ extension AgentLoop {
     }
 
     private func call(_ flight: Flight) async throws -> Reported {
+        let protocolNumber = core.withLock { $0.protocolNumber }
         if flight.isClaim, let capacity = flight.capacity {
-            return Reported(answers: [], started: try await client.claim(agent: flight.agentID, capacity: capacity))
+            let work = try await client.claim(
+                agent: flight.agentID,
+                capacity: capacity,
+                protocolNumber: protocolNumber
+            )
+            return Reported(answers: [], started: work)
         }
         return try await client.report(
             agent: flight.agentID,
             flight.reports,
             capacity: flight.capacity,
-            protocolNumber: core.withLock { $0.protocolNumber }
+            protocolNumber: protocolNumber
         )
     }
 

@@ -66,6 +66,7 @@ final class AgentLoop: Service, Sendable {
             HandlerSlot(
                 name: name,
                 isImmediate: handlers[name] is any ImmediateHandler,
+                takesBatches: handlers[name] is any BatchHandler,
                 limit: configuration.limit(for: name)
             )
         }
@@ -186,10 +187,17 @@ final class AgentLoop: Service, Sendable {
 
     private func start(_ steps: [Work], in core: inout Core, at now: ContinuousClock.Instant) {
         guard let agentID = core.state.agentID else { return }
-        for step in steps {
+        var rest = steps[...]
+        while let step = rest.popFirst() {
             guard let handler = handlers[step.handler] else { continue }
-            var context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
-            context.journal = journal
+            let context = self.context(of: step, agentID: agentID)
+            if let handler = handler as? any BatchHandler, let batch = step.batch {
+                let others = rest.prefix { $0.batch == batch }
+                rest.removeFirst(others.count)
+                let contexts = [context] + others.map { self.context(of: $0, agentID: agentID) }
+                core.tasks[step.handOut] = Task { await self.execute(contexts, with: handler) }
+                continue
+            }
             if let handler = handler as? any WaitingHandler, !LateValues.mayConcern(step) {
                 wait(context, handler, in: &core, at: now)
                 continue
@@ -198,6 +206,12 @@ final class AgentLoop: Service, Sendable {
             // before it.
             core.tasks[step.handOut] = Task { await self.execute(context, with: handler) }
         }
+    }
+
+    private func context(of step: Work, agentID: Int32) -> StepContext {
+        var context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
+        context.journal = journal
+        return context
     }
 
     private func wait(
@@ -233,11 +247,15 @@ final class AgentLoop: Service, Sendable {
         pursue { $0.finished(step.work.handOut, result, elapsed: elapsed, at: $1) }
     }
 
+    /// What the database has left open.
+    func lateValues(of step: Work) async throws -> LateValues? {
+        guard LateValues.mayConcern(step) else { return nil }
+        return try await LateValues(step, renderer: renderer, secrets: .init(sources: configuration.secrets))
+    }
+
     /// With what the database has left open, and without secrets in what comes of it.
     private func perform(_ step: StepContext, with handler: any Handler) async throws -> StepResult {
-        guard LateValues.mayConcern(step.work),
-            let late = try await LateValues(step.work, renderer: renderer, secrets: .init(sources: configuration.secrets))
-        else { return try await handler.run(step).result }
+        guard let late = try await lateValues(of: step.work) else { return try await handler.run(step).result }
         var step = step
         step.late = late
         do {

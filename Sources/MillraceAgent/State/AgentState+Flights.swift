@@ -43,9 +43,11 @@ extension AgentState {
         for index in slots.indices {
             while let first = slots[index].queue.first, now >= first.since + limits.patience {
                 slots[index].queue.removeFirst()
-                guard let step = held[first.work.handOut], !step.isRunning else { continue }
-                forget(first.work.handOut, step)
-                add(StepReport(handOut: first.work.handOut, outcome: .released), at: now)
+                for work in first.work {
+                    guard let step = held[work.handOut], !step.isRunning else { continue }
+                    forget(work.handOut, step)
+                    add(StepReport(handOut: work.handOut, outcome: .released), at: now)
+                }
             }
         }
     }
@@ -53,7 +55,8 @@ extension AgentState {
     /// One look at a time, more only where the last one found plenty.
     private func shouldClaim(_ asked: [Int]) -> Bool {
         // What is asked for beyond the free slots is no reason for a call, unless it is known to be there.
-        let hasRoom = slots.reduce(limits.concurrency) { $0 - ($1.isImmediate ? 0 : $1.running + $1.queued + $1.asked) } > 0
+        let hasRoom =
+            slots.reduce(limits.concurrency) { $0 - ($1.isImmediate ? 0 : $1.running + $1.queued + $1.asked) } > 0
         return slots.indices.contains { index in
             switch slots[index].supply {
             case .empty: return false
@@ -158,7 +161,7 @@ extension AgentState {
         var isSaturated = false
         if let capacity = flight.capacity {
             // Fewer than asked for says nothing when the call's own bounds ended it.
-            let isFull = answer.started.count >= capacity.maxSteps || arrival.bytes * 2 >= capacity.maxBytes
+            let isFull = arrival.calls >= capacity.maxSteps || arrival.bytes * 2 >= capacity.maxBytes
             learnSupply(flight, arrival, isFull: isFull)
             isSaturated = isFull
         }
@@ -166,7 +169,7 @@ extension AgentState {
             Tuner.Landing(
                 roundTrip: now - flight.setOutAt,
                 reported: flight.reports.count,
-                brought: answer.started.count,
+                brought: arrival.calls,
                 isClaim: flight.capacity != nil,
                 isSaturated: isSaturated,
                 stillOut: flightsOut

@@ -7,8 +7,10 @@ extension AgentState {
     struct Arrival {
         /// The steps of immediate handlers, to be executed at once.
         var immediate: [Work] = []
-        /// Steps by slot.
+        /// Steps by slot; a batch is one.
         var counts: [Int]
+        /// All that was brought; a batch is one.
+        var calls = 0
         var bytes = 0
     }
 
@@ -16,8 +18,14 @@ extension AgentState {
         var arrival = Arrival(counts: slots.map { _ in 0 })
         var lastName = ""
         var lastSlot: Int?
+        var batches: [Int64: Batch] = [:]
         for step in work {
             arrival.bytes += step.byteCount
+            if let batch = step.batch.flatMap({ batches[$0] }) {
+                join(batch, step)
+                continue
+            }
+            arrival.calls += 1
             let name = step.handler
             if lastSlot == nil || name != lastName { (lastName, lastSlot) = (name, slotByName[name]) }
             guard let slot = lastSlot else {
@@ -33,11 +41,30 @@ extension AgentState {
                 immediate += 1
             } else {
                 held[step.handOut] = Held(slot: slot, isRunning: false, timeout: step.timeout)
-                slots[slot].queue.append(HandlerSlot.Queued(work: step, since: now))
+                slots[slot].queue.append(HandlerSlot.Queued(work: [step], since: now))
                 slots[slot].queued += 1
+                if let batch = step.batch, slots[slot].takesBatches {
+                    held[step.handOut]?.call = step.handOut
+                    calls[step.handOut] = [step.handOut]
+                    batches[batch] = Batch(slot: slot, place: slots[slot].queue.count - 1, call: step.handOut)
+                }
             }
         }
         return arrival
+    }
+
+    /// A batch of which an answer has brought a step.
+    private struct Batch {
+        let slot: Int
+        /// Where it stands in the slot's queue.
+        let place: Int
+        let call: HandOut
+    }
+
+    private mutating func join(_ batch: Batch, _ step: Work) {
+        held[step.handOut] = Held(slot: batch.slot, call: batch.call, isRunning: false, timeout: step.timeout)
+        calls[batch.call]?.insert(step.handOut)
+        slots[batch.slot].queue[batch.place].work.append(step)
     }
 
     /// The results of immediate handlers, one for each step that a flight has brought.
@@ -48,30 +75,35 @@ extension AgentState {
         results.append(contentsOf: reports)
     }
 
-    /// Takes from the queues what may begin now. Timeouts count from `now`.
+    /// Takes from the queues what may begin now; the steps of a batch stand together. Timeouts count from `now`.
     package mutating func startable(at now: Instant) -> [Work] {
         var starting: [Work] = []
         for index in slots.indices {
             while running < limits.concurrency, slots[index].running < slots[index].limit,
                 let queued = slots[index].queue.popFirst()
             {
-                let step = queued.work
                 // Steps that were taken away are still in the queue, but no longer held.
-                guard var entry = held[step.handOut], !entry.isRunning else { continue }
-                entry.isRunning = true
-                entry.begunAt = now
-                entry.deadline = entry.timeout.map { now + .seconds($0) }
-                held[step.handOut] = entry
+                let steps = queued.work.filter { held[$0.handOut]?.isRunning == false }
+                guard !steps.isEmpty else { continue }
+                for step in steps { begin(step.handOut, at: now) }
                 slots[index].queued -= 1
                 slots[index].begin(at: now)
                 running += 1
-                if let deadline = entry.deadline { watch(Deadline(at: deadline, handOut: step.handOut)) }
                 tuner.waited(now - queued.since)
-                starting.append(step)
+                starting += steps
             }
             if slots[index].isDry, running < limits.concurrency { tuner.ranDry() }
         }
         return starting
+    }
+
+    private mutating func begin(_ handOut: HandOut, at now: Instant) {
+        guard var step = held[handOut] else { return }
+        step.isRunning = true
+        step.begunAt = now
+        step.deadline = step.timeout.map { now + .seconds($0) }
+        held[handOut] = step
+        if let deadline = step.deadline { watch(Deadline(at: deadline, handOut: handOut)) }
     }
 
     private mutating func watch(_ deadline: Deadline) {
@@ -99,8 +131,10 @@ extension AgentState {
     /// A handler has ended.
     package mutating func finished(_ handOut: HandOut, _ result: StepResult, elapsed: Double, at now: Instant) {
         guard let step = held.removeValue(forKey: handOut) else { return }
-        slots[step.slot].end(begunAt: step.begunAt, elapsed: elapsed, at: now)
-        running -= 1
+        if isLast(handOut, of: step.call) {
+            slots[step.slot].end(begunAt: step.begunAt, elapsed: elapsed, at: now)
+            running -= 1
+        }
         if case .settled = result {
             // What it has made ready was handed to nobody.
             announced()
@@ -123,6 +157,16 @@ extension AgentState {
         case .stopping, nil:
             add(report(handOut, result, isStopped: step.stop != nil, elapsed: elapsed), at: now)
         }
+    }
+
+    /// Takes a step that is held no more off its call.
+    ///
+    /// - Returns: whether nothing of the call is left; so it is with each step by itself.
+    private mutating func isLast(_ handOut: HandOut, of call: HandOut?) -> Bool {
+        guard let call, var others = calls[call] else { return true }
+        others.remove(handOut)
+        calls[call] = others.isEmpty ? nil : others
+        return others.isEmpty
     }
 
     private func report(_ handOut: HandOut, _ result: StepResult, isStopped: Bool, elapsed: Double) -> StepReport {
@@ -162,7 +206,7 @@ extension AgentState {
 
     /// The database has taken steps away.
     ///
-    /// - Returns: the running steps to stop.
+    /// - Returns: the running steps to stop; a batch, by its first step, where none of its steps is wanted any more.
     package mutating func revoked(_ handOuts: [HandOut]) -> [HandOut] {
         stop(handOuts, because: .revoked)
     }
@@ -175,7 +219,9 @@ extension AgentState {
                 // What was taken away stays away, whatever else stops it.
                 if step.stop != .revoked { step.stop = reason }
                 held[handOut] = step
-                if step.end == nil {
+                if let call = step.call {
+                    if calls[call]?.allSatisfy({ held[$0]?.stop != nil }) == true { stopped.append(call) }
+                } else if step.end == nil {
                     stopped.append(handOut)
                 } else {
                     // Nobody else ends it; its time has come as soon as somebody looks.
@@ -190,7 +236,7 @@ extension AgentState {
 
     mutating func forget(_ handOut: HandOut, _ step: Held) {
         held.removeValue(forKey: handOut)
-        slots[step.slot].queued -= 1
+        if isLast(handOut, of: step.call) { slots[step.slot].queued -= 1 }
     }
 
     mutating func add(_ report: StepReport, at now: Instant) {

@@ -11,6 +11,8 @@ package struct AgentState: Sendable {
     /// A step that the agent holds and has not reported.
     struct Held: Sendable {
         let slot: Int
+        /// The first step of the call that it is executed in; nil for a step by itself.
+        var call: HandOut?
         var isRunning: Bool
         var begunAt: Instant?
         var stop: StopReason?
@@ -38,7 +40,9 @@ package struct AgentState: Sendable {
     package internal(set) var isStopping = false
 
     var held: [HandOut: Held] = [:]
-    /// Steps in execution, over all slots.
+    /// What is held of each batch, by its first step.
+    var calls: [HandOut: Set<HandOut>] = [:]
+    /// Steps in execution, over all slots; a batch is one.
     package internal(set) var running = 0
     /// Steps of immediate handlers that flights have brought and whose results have not come yet.
     var immediate = 0

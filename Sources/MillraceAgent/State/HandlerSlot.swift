@@ -15,6 +15,8 @@ package struct HandlerSlot: Sendable {
 
     package let name: String
     package let isImmediate: Bool
+    /// Whether it executes the steps of a batch in one call; else each is a step by itself.
+    package let takesBatches: Bool
     /// Steps in execution at once.
     package let limit: Int
 
@@ -28,9 +30,9 @@ package struct HandlerSlot: Sendable {
     package internal(set) var supply = Supply.possible
     /// How often something was announced; tells whether an empty answer is already out of date.
     var announcements = 0
-    /// A step that waits here for a slot.
+    /// A step, or a batch of them, that waits here for a slot.
     struct Queued: Sendable {
-        let work: Work
+        var work: [Work]
         let since: ContinuousClock.Instant
     }
 
@@ -49,9 +51,10 @@ package struct HandlerSlot: Sendable {
     /// Those that began together with the one that has ended last, and when that was.
     private var endingTogether = (count: 0, since: ContinuousClock.Instant?.none)
 
-    package init(name: String, isImmediate: Bool = false, limit: Int) {
+    package init(name: String, isImmediate: Bool = false, takesBatches: Bool = false, limit: Int) {
         self.name = name
         self.isImmediate = isImmediate
+        self.takesBatches = takesBatches
         self.limit = limit
     }
 

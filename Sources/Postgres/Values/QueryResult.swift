@@ -119,6 +119,10 @@ extension Row {
         isNull(column) ? nil : try int32(column)
     }
 
+    public func optionalInt64(_ column: Int) throws(PostgresError) -> Int64? {
+        isNull(column) ? nil : try int64(column)
+    }
+
     public func optionalDouble(_ column: Int) throws(PostgresError) -> Double? {
         isNull(column) ? nil : try double(column)
     }
