@@ -98,6 +98,7 @@ BEGIN
         UPDATE millrace_internal.step s SET started_at = NULL
         FROM unnest(late.runs, late.steps, late.unstarted) u (run_id, step_no, unstarted)
         WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = 0 AND u.unstarted;
+        PERFORM millrace_internal.batch_leave(0::smallint, u.run_id) FROM (SELECT DISTINCT run_id FROM unnest(late.runs) run_id ORDER BY 1) u;
         IF late.agent_id > 0 THEN
             PERFORM millrace_internal.revoke(late.agent_id, late.runs, late.steps, late.tokens, 'timed_out');
         ELSE
