@@ -82,7 +82,7 @@ extension Client {
 
     /// The output of a step; nil where it has none.
     public func output(of key: String, run: Int64) async throws(MillraceError) -> JSONValue? {
-        let sql = "select output from millrace.steps where run_id = $1 and key = $2 limit 1"
+        let sql = "select output from millrace.steps where run_id = $1 and key = $2 order by step_no limit 1"
         let found = try await rows(sql, [.int64(run), .text(key)]) { row throws(PostgresError) in
             try row.decode(0, as: String?.self)
         }
