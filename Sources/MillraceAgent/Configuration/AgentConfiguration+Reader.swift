@@ -39,6 +39,8 @@ extension AgentConfiguration {
         pool.lifetime = try agent.duration("pool.lifetime", default: pool.lifetime)
         secrets.directory = agent.string(forKey: "secrets.directory")
         secrets.command = agent.stringArray(forKey: "secrets.command")
+        outputs.store = agent.string(forKey: "outputs.store")
+        outputs.inlineBytes = try agent.number("outputs.inlineBytes", default: outputs.inlineBytes)
         try check()
     }
 }

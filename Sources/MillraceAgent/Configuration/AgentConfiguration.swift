@@ -21,6 +21,7 @@ public struct AgentConfiguration: Sendable {
     /// The connections for claims, reports, heartbeats and `sql` steps.
     public var pool = Pool.Configuration()
     public var secrets = Secrets()
+    public var outputs = Outputs()
 
     public init() {}
 
@@ -69,6 +70,17 @@ public struct AgentConfiguration: Sendable {
         public var directory: String?
         /// A program and its arguments, to which the name is added; it prints the secret.
         public var command: [String]?
+
+        public init() {}
+    }
+
+    /// Outputs that are too large for the database.
+    public struct Outputs: Sendable {
+        /// Where they go: `file:///directory`, or the address of an HTTP server that keeps what is PUT. All agents whose
+        /// steps take them need the same. Nil: nowhere; what is larger than the database allows fails its step.
+        public var store: String?
+        /// Larger ones go to the store.
+        public var inlineBytes = 256 << 10
 
         public init() {}
     }
@@ -140,6 +152,13 @@ extension AgentConfiguration {
         try require(claims.patience > .zero, "claims.patience", "a positive duration")
         try require(claims.lookInterval > .zero, "claims.look_interval", "a positive duration")
         try require((1024...1 << 30).contains(claims.maxBytes), "claims.max_bytes", "between 1 KiB and 1 GiB")
+        let scheme = outputs.store.flatMap { URL(string: $0)?.scheme }
+        try require(
+            outputs.store == nil || ["file", "http", "https"].contains(scheme),
+            "outputs.store",
+            "a file://, http:// or https:// address"
+        )
+        try require(outputs.inlineBytes >= 1024, "outputs.inline_bytes", "at least 1024")
         try require(shutdown.gracePeriod >= .zero, "shutdown.grace_period", "no negative duration")
         let flights = reports.flights ?? 2
         try require(pool.max >= flights + 2, "pool.max", "at least \(flights + 2): two more than reports.flights")

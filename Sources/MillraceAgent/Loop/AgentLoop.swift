@@ -43,6 +43,8 @@ final class AgentLoop: Service, Sendable {
     let metrics = AgentMetrics()
     let renderer = TemplateRenderer()
     let journal: StepJournal
+    /// Where large outputs go; nil: nowhere.
+    let store: OutputStore?
     let core: Mutex<Core>
     let alarm = Alarm()
     let beats = Alarm()
@@ -60,6 +62,7 @@ final class AgentLoop: Service, Sendable {
         self.pool = pool
         client = WorkClient(pool: pool)
         journal = StepJournal(client: client, logger: logger)
+        store = OutputStore(configuration.outputs)
         self.listener = listener
         self.logger = logger
         let slots = handlers.keys.sorted().map { name in
@@ -249,20 +252,24 @@ final class AgentLoop: Service, Sendable {
 
     /// What the database has left open.
     func lateValues(of step: Work) async throws -> LateValues? {
-        guard LateValues.mayConcern(step) else { return nil }
-        return try await LateValues(step, renderer: renderer, secrets: .init(sources: configuration.secrets))
+        guard store != nil || LateValues.mayConcern(step) else { return nil }
+        let secrets = Secrets(sources: configuration.secrets)
+        return try await LateValues(step, renderer: renderer, secrets: secrets, store: store)
     }
 
     /// With what the database has left open, and without secrets in what comes of it.
     private func perform(_ step: StepContext, with handler: any Handler) async throws -> StepResult {
-        guard let late = try await lateValues(of: step.work) else { return try await handler.run(step).result }
         var step = step
-        step.late = late
+        step.late = try await lateValues(of: step.work)
+        let redaction = step.late?.redaction ?? Redaction([])
+        let result: StepResult
         do {
-            return try await handler.run(step).result.redacted(by: late.redaction)
+            result = try await handler.run(step).result.redacted(by: redaction)
         } catch {
-            return StepResult(error).redacted(by: late.redaction)
+            return StepResult(error).redacted(by: redaction)
         }
+        guard let store, case .output(let json?) = result else { return result }
+        return .output(try await store.put(json, of: step))
     }
 
     func cancel(_ tasks: [Task<Void, Never>]) {

@@ -1,35 +1,43 @@
 import Foundation
 import Millrace
 
-/// Settings and input as a handler sees them: with templates rendered and secrets in their places.
+/// Settings and input as a handler sees them: with templates rendered, secrets in their places, and outputs fetched that
+/// are kept elsewhere.
 ///
 /// The database says in `$places` where there is something left to do, by what the definition says and never by what
 /// stands in the values that it has filled in: nobody can name a secret from outside of a definition.
 struct LateValues: Sendable {
     private(set) var settings: [UInt8]?
     private(set) var input: [UInt8]?
-    let redaction: Redaction
+    private(set) var redaction = Redaction([])
 
     /// Nil where there is nothing to do.
-    init?(_ work: Work, renderer: TemplateRenderer, secrets: Secrets) async throws {
-        guard let text = work.settings, Self.mayHavePlaces(text),
+    init?(_ work: Work, renderer: TemplateRenderer, secrets: Secrets, store: OutputStore?) async throws {
+        let fetched = (settings: try await store?.resolved(work.settings), input: try await store?.resolved(work.input))
+        settings = fetched.settings ?? work.settings
+        input = fetched.input ?? work.input
+        var filling = Filling(renderer: renderer, secrets: secrets)
+        let isFilled = try await fill(with: &filling)
+        redaction = Redaction(filling.known)
+        if !isFilled, fetched.settings == nil, fetched.input == nil { return nil }
+    }
+
+    private mutating func fill(with filling: inout Filling) async throws -> Bool {
+        guard let text = settings, Self.mayHavePlaces(text),
             case .object(var members) = try JSONValue(json: String(decoding: text, as: UTF8.self)),
             case .object(let places) = members.removeValue(forKey: "$places")
-        else { return nil }
-        var filling = Filling(renderer: renderer, secrets: secrets)
-        var settings = JSONValue.object(members)
-        for place in Self.places(places["with"]) { try await filling.fill(place[...], in: &settings) }
-        self.settings = Array(settings.json.utf8)
+        else { return false }
+        var value = JSONValue.object(members)
+        for place in Self.places(places["with"]) { try await filling.fill(place[...], in: &value) }
+        settings = Array(value.json.utf8)
         let inputPlaces = Self.places(places["input"])
-        if let text = work.input, !inputPlaces.isEmpty {
-            var input = try JSONValue(json: String(decoding: text, as: UTF8.self))
+        if let text = input, !inputPlaces.isEmpty {
+            var value = try JSONValue(json: String(decoding: text, as: UTF8.self))
             filling.mayKnowSecrets = false
-            for place in inputPlaces { try await filling.fill(place[...], in: &input) }
-            self.input = Array(input.json.utf8)
-        } else {
-            input = work.input
+            for place in inputPlaces { try await filling.fill(place[...], in: &value) }
+            input = Array(value.json.utf8)
         }
-        redaction = Redaction(filling.known)
+        return true
     }
 
     static func mayConcern(_ work: Work) -> Bool {

@@ -1,0 +1,94 @@
+import Foundation
+import Hummingbird
+import Logging
+import Millrace
+import MillraceAgent
+import MillraceTestSupport
+import NIOCore
+import Synchronization
+import Testing
+
+/// Outputs that are too large for the database, on a real server.
+@Suite(.serialized) struct OutputStoreTests {
+    private static let handlers: Handlers = {
+        var handlers = Handlers.standard
+        handlers.register("large") { step in
+            .json(#"{"text": "\#(String(repeating: "x", count: 2_000_000))"}"#)
+        }
+        handlers.register("size") { step in
+            struct Input: Decodable {
+                struct Large: Decodable { var text: String }
+                var needs: [String: Large]
+                var run: [String: String]
+            }
+            let input: Input = try step.input()
+            return .json(#"{"size": \#(input.needs["a"]?.text.count ?? 0), "forged": \#(quoted(input.run["$ref"] ?? ""))}"#)
+        }
+        return handlers
+    }()
+
+    private static let steps = #"[{"key": "a", "handler": "large"}, {"key": "b", "needs": ["a"], "handler": "size"}]"#
+
+    @Test(arguments: PostgresCluster.Tier.allCases)
+    func aDirectoryKeepsLargeOutputs(_ tier: PostgresCluster.Tier) async throws {
+        let fixture = try await AgentFixture(tier)
+        let directory = FileManager.default.temporaryDirectory.appending(path: "outputs-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        // What only looks like a reference stays as it is.
+        let runs = try await fixture.submit(Self.steps, input: #"{"$ref": "../../etc/passwd", "bytes": "1"}"#)
+        let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = directory.absoluteString }
+        try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "completed") }
+        #expect(
+            try await fixture.step("output", "b", of: runs[0]) == #"{"size": 2000000, "forged": "../../etc/passwd"}"#
+        )
+        let files = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+        #expect(files.count == 1)
+        #expect(try await fixture.step("output ->> '$ref'", "a", of: runs[0]) == files.first)
+        #expect(try await fixture.step("output ->> 'bytes'", "a", of: runs[0]) == "2000012")
+    }
+
+    @Test func anHTTPServerKeepsLargeOutputs() async throws {
+        let kept = Mutex<[String: ByteBuffer]>([:])
+        let router = Router()
+        router.put("outputs/:name") { request, context in
+            let name = try context.parameters.require("name")
+            let body = try await request.body.collect(upTo: 1 << 24)
+            kept.withLock { $0[name] = body }
+            return Response(status: .created)
+        }
+        router.get("outputs/:name") { _, context in
+            let name = try context.parameters.require("name")
+            guard let body = kept.withLock({ $0[name] }) else { throw HTTPError(.notFound) }
+            return Response(status: .ok, body: .init(byteBuffer: body))
+        }
+        let (ports, announce) = AsyncStream.makeStream(of: Int.self)
+        let application = Application(
+            router: router,
+            configuration: .init(address: .hostname("127.0.0.1", port: 0)),
+            onServerRunning: { channel in announce.yield(channel.localAddress?.port ?? 0) },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        let serving = Task { try await application.run() }
+        defer { serving.cancel() }
+        var iterator = ports.makeAsyncIterator()
+        let port = try #require(await iterator.next())
+        let fixture = try await AgentFixture(.dispatcher)
+        let runs = try await fixture.submit(Self.steps)
+        let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = "http://127.0.0.1:\(port)/outputs" }
+        try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "completed") }
+        #expect(try await fixture.step("output ->> 'size'", "b", of: runs[0]) == "2000000")
+        #expect(kept.withLock { $0.count } == 1)
+    }
+
+    @Test func whatTheStoreDoesNotHaveFailsTheStep() async throws {
+        let fixture = try await AgentFixture(.dispatcher)
+        let runs = try await fixture.submit(
+            #"[{"key": "b", "handler": "size", "input": {"run": {}, "needs": {"a": "$.run"}}}]"#,
+            input: #"{"$ref": "1-2-3-00000000-0000-0000-0000-000000000000.json", "bytes": 5}"#
+        )
+        let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = "file:///nowhere" }
+        try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "failed") }
+        #expect(try await fixture.step("error_class", "b", of: runs[0]) == "store")
+    }
+}
