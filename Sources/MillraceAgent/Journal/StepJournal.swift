@@ -15,6 +15,8 @@ final class StepJournal: Sendable {
     static let maxLineLength = 8000
     static let batchSize = 1000
     static let delay = Duration.milliseconds(200)
+    /// How long a result waits for what its step has said.
+    static let patience = Duration.seconds(1)
 
     private struct State {
         var agentID: Int32?
@@ -53,12 +55,23 @@ final class StepJournal: Sendable {
         }
     }
 
-    /// A step has ended: what it has said comes to the database before its result does.
+    /// A step has ended: what it has said comes to the database before its result does, unless that takes too long.
     func close(_ handOut: HandOut) async {
         let hasSpoken = state.withLock { state in
             (state.counts.removeValue(forKey: handOut) != nil) || state.progress[handOut] != nil
         }
-        if hasSpoken { await flush() }
+        guard hasSpoken else { return }
+        let (ends, end) = AsyncStream.makeStream(of: Void.self)
+        // Not children: the result waits for whichever is first, and for no longer.
+        Task {
+            await flush()
+            end.finish()
+        }
+        Task {
+            try? await Task.sleep(for: Self.patience)
+            end.finish()
+        }
+        for await _ in ends {}
     }
 
     private func put(agent: Int32, _ change: (inout State) -> Void) {

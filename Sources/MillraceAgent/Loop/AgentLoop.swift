@@ -240,6 +240,7 @@ final class AgentLoop: Service, Sendable {
             result = StepResult(error)
         }
         let elapsed = (ContinuousClock.now - begin).inSeconds
+        core.withLock { $0.state.handlerEnded(step.work.handOut) }
         await journal.close(step.work.handOut)
         logger.debug(
             "step finished",

@@ -128,6 +128,11 @@ extension AgentState {
         watch(Deadline(at: moment, handOut: handOut))
     }
 
+    /// A handler has ended, in time; its result is still to come.
+    package mutating func handlerEnded(_ handOut: HandOut) {
+        held[handOut]?.deadline = nil
+    }
+
     /// A handler has ended.
     package mutating func finished(_ handOut: HandOut, _ result: StepResult, elapsed: Double, at now: Instant) {
         guard let step = held.removeValue(forKey: handOut) else { return }
