@@ -131,18 +131,14 @@ struct TemplateFilter {
     private func number(_ number: Double, _ style: TemplateStyle) -> Any? {
         switch name {
         case "number", "percent":
-            let formatter = NumberFormatter()
-            formatter.numberStyle = name == "percent" ? .percent : .decimal
-            formatter.locale = Locale(identifier: style.locale)
-            formatter.usesGroupingSeparator = true
-            formatter.groupingSize = 3
-            formatter.roundingMode = .halfUp
-            formatter.maximumFractionDigits = name == "percent" ? 0 : 3
-            if let digits = count {
-                formatter.minimumFractionDigits = digits
-                formatter.maximumFractionDigits = digits
+            let locale = Locale(identifier: style.locale)
+            let digits = count.map { $0...$0 } ?? 0...(name == "percent" ? 0 : 3)
+            if name == "percent" {
+                let format = FloatingPointFormatStyle<Double>.Percent(locale: locale).precision(.fractionLength(digits))
+                return text(number.formatted(format.rounded(rule: .toNearestOrAwayFromZero)), style)
             }
-            return formatter.string(from: NSNumber(value: number)).map { text($0, style) }
+            let format = FloatingPointFormatStyle<Double>(locale: locale).precision(.fractionLength(digits))
+            return text(number.formatted(format.rounded(rule: .toNearestOrAwayFromZero)), style)
         default:
             // Seconds since 1970.
             return date(TemplateDate(seconds: number), style)
