@@ -72,7 +72,7 @@ BEGIN
         UNION ALL SELECT r.parent_run_id, a.depth + 1 FROM above a JOIN millrace_internal.run r ON r.run_id = a.run_id AND r.shard = in_shard WHERE a.depth <= 10)
     SELECT max(a.depth) INTO depth FROM above a;
     IF depth > 10 THEN
-        problem := 'MR045: more than 10 runs stand above one another';
+        problem := 'MR046: more than 10 runs stand above one another';
         RETURN;
     END IF;
     IF d.input IS NULL AND in_element IS NULL THEN

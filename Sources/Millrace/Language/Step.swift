@@ -169,10 +169,4 @@ extension Step {
 
     /// The step that starts only if this one has failed; the failure then counts as handled.
     public func onError(_ key: String) -> Step { with(key: "on_error", .string(key)) }
-
-    /// What undoes the step, if it had completed, when the run fails or is cancelled: its handler, settings, input,
-    /// retry and timeout.
-    public func compensate(_ undo: Step) -> Step {
-        with(key: "compensate", .object(undo.members.filter { $0.key != "key" }))
-    }
 }

@@ -314,11 +314,9 @@ struct RehearsalStage {
 }
 
 extension WorkflowDefinition {
-    /// All handlers that its steps name, those of compensations too.
+    /// All handlers that its steps name.
     fileprivate var handlers: [String] {
-        steps.flatMap { step in
-            [step.handler] + step.traits.filter { $0.name == .compensate }.map(\.text)
-        }.filter { !$0.isEmpty }
+        steps.map(\.handler).filter { !$0.isEmpty }
     }
 }
 
