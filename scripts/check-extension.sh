@@ -45,6 +45,7 @@ passed=0 failed=0
 
 # run_tests TIER PROGRAM TEST…: pg_regress, or its sister for specs, on a cluster of its own, in a database that has
 # the extension. What does not pass has failed, whatever the reason.
+# Nothing is vacuumed in between: durations are learnt from the end of the log, which must be where the newest events are.
 run_tests() {
   local tier=$1 program=$2 work passes
   shift 2
@@ -54,7 +55,7 @@ run_tests() {
   cp -r extension/test "$work/input"
   ! is_root || chown -R postgres: "$scratch"
   say "$(basename "$program"), $tier tier"
-  scripts/with-cluster.sh --tier "$tier" --set max_prepared_transactions=20 --as-server -- \
+  scripts/with-cluster.sh --tier "$tier" --set max_prepared_transactions=20 --set autovacuum=off --as-server -- \
     env --chdir="$work" bash -c "$run_and_export" run "$harness/$program" --bindir="$("$pg_config" --bindir)" --dbname=regression \
     --inputdir="$work/input" --outputdir="$work/output" --load-extension=millrace "$@" 2>&1 | tee "$work/log" ||
     cat "$work/output/regression.diffs" 2>/dev/null || true
