@@ -65,6 +65,12 @@ extension MillraceError.Code {
     public static let notAdopted = Self(rawValue: "MR024")
     /// The step was handed out again or has ended: what is being done for it does not count any more.
     public static let staleHandOut = Self(rawValue: "MR041")
+    /// No step of the run waits for a signal of that name.
+    public static let unknownSignal = Self(rawValue: "MR015")
+    /// The step does not wait for a person, or no longer.
+    public static let notWaitingForPerson = Self(rawValue: "MR037")
+    /// An answer, or an output, is not of the shape that the definition asks for.
+    public static let misshapen = Self(rawValue: "MR045")
     /// There is no such subscription.
     public static let unknownSubscription = Self(rawValue: "MR061")
     /// A position that was read before the server was restarted; reading goes on at the stored one.

@@ -22,11 +22,15 @@ struct MillraceCommand: AsyncParsableCommand {
                     Diff.self,
                 ]
             ),
-            CommandGroup(name: "Look", subcommands: [Status.self, Runs.self, Logs.self, Events.self, Doctor.self]),
+            CommandGroup(
+                name: "Look",
+                subcommands: [Status.self, Runs.self, Inbox.self, Logs.self, Events.self, Doctor.self]
+            ),
             CommandGroup(
                 name: "Steer",
                 subcommands: [
                     Cancel.self, Pause.self, Resume.self, Retry.self, Resolve.self, AddSteps.self, Migrate.self,
+                    Signal.self, Complete.self,
                 ]
             ),
             CommandGroup(name: "The embedded database", subcommands: [Up.self, Down.self, Psql.self]),

@@ -126,6 +126,49 @@ struct DatabaseTests {
         }
     }
 
+    @Test("Steps that wait for signals and people", arguments: PostgresCluster.Tier.allCases)
+    func waiting(tier: PostgresCluster.Tier) async throws {
+        try await withProgram(tier) { program, _ in
+            let definition = """
+                workflow: vacation
+                steps:
+                  - key: booked
+                    wait_for: { signal: booked }
+                  - key: approve
+                    needs: [booked]
+                    wait_for:
+                      person: { candidates: [ann, bob], title: Vacation, answer: { type: object, required: [ok] } }
+                """
+            try program.write("vacation.yaml", definition)
+            _ = try await program("define", "vacation.yaml")
+            guard case .integer(let id) = try await program("submit", "vacation", "--json").json["run_id"] else {
+                throw TestSupportError("no id")
+            }
+            #expect(try await program("inbox").output.contains("Nothing waits"))
+            #expect(try await program("signal", "\(id)", "boked").errors.contains("booked"))
+            let signalled = try await program("signal", "\(id)", "booked", "--payload", "[7]", "--json")
+            #expect(try signalled.json["first"] == .bool(true))
+            #expect(try await program("signal", "\(id)", "booked").output.contains("before"))
+            #expect(try await program("inbox", "--person", "bob").output.contains("ann or bob"))
+            #expect(try await program("inbox", "--person", "eve", "--json").json["inbox"] == .array([]))
+            let refused = try await program("complete", "\(id)", "approve", "--answer", "{}")
+            #expect(refused.status == 2)
+            #expect(refused.errors.contains("$.ok is missing"))
+            let answered = try await program(
+                "complete",
+                "\(id)",
+                "approve",
+                "--answer",
+                #"{"ok": true}"#,
+                "--by",
+                "bob",
+                "--json"
+            )
+            #expect(try answered.json["state"] == .string("completed"), "\(answered.errors)")
+            #expect(try await program("complete", "\(id)", "approve").status == 2)
+        }
+    }
+
     @Test("Submit, pause, resume and cancel")
     func steer() async throws {
         try await withProgram { program, _ in

@@ -40,6 +40,7 @@ public struct Wait: Sendable, Hashable {
         answer: JSONValue? = nil
     ) -> Wait {
         var person: [String: JSONValue] = [:]
+        person["title"] = title.map(JSONValue.string)
         person["assignee"] = assignee.map(JSONValue.string)
         if !candidates.isEmpty { person["candidates"] = .array(candidates.map(JSONValue.string)) }
         person["title"] = title.map(JSONValue.string)
