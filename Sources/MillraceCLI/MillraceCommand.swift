@@ -29,8 +29,8 @@ struct MillraceCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Steer",
                 subcommands: [
-                    Cancel.self, Pause.self, Resume.self, Retry.self, Resolve.self, AddSteps.self, Migrate.self,
-                    Signal.self, Complete.self,
+                    Cancel.self, Pause.self, Resume.self, Retry.self, Resolve.self, Fork.self, AddSteps.self,
+                    Migrate.self, Signal.self, Complete.self,
                 ]
             ),
             CommandGroup(name: "The embedded database", subcommands: [Up.self, Down.self, Psql.self]),

@@ -123,6 +123,21 @@ struct DatabaseTests {
             )
             #expect(resolved.status == 0, "\(resolved.errors)")
             #expect(try await program("resolve", "\(second)", "breaks").status == 2)
+
+            let third = try await program("run", "bad.yaml", "--json")
+            guard case .integer(let broken) = try third.json["run_id"] else { throw TestSupportError("no id") }
+            let dry = try await program("retry", "--workflow", "bad", "--error-class", "exit:x", "--dry-run", "--json")
+            let meant: JSONValue = .object(["run_id": .integer(broken), "steps": .integer(1)])
+            #expect(try dry.json["runs"] == .array([meant]), "\(dry.errors)")
+            let mended = try await program("resolve", "--workflow", "bad", "--key", "breaks", "--json")
+            #expect(try mended.json["run_ids"] == .array([.integer(broken)]), "\(mended.errors)")
+            let forked = try await program("fork", "\(broken)", "after")
+            #expect(forked.status == 0, "\(forked.errors)")
+            let gone = try await program("cancel", "--workflow", "bad", "--label", "n=1", "--json")
+            #expect(try gone.json["run_ids"] == .array([]), "\(gone.errors)")
+            #expect(try await program("cancel", "--state", "running", "--json").status == 0)
+            #expect(try await program("retry").status == 2)
+            #expect(try await program("retry", "\(broken)", "--all").status == 2)
         }
     }
 
