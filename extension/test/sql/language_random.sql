@@ -183,6 +183,5 @@ CALL pg_temp.work();
 SELECT c.* FROM millrace.runs r, pg_temp.contradictions(r.run_id) c WHERE r.workflow LIKE 'random-%' LIMIT 10;
 -- All that was asked for has come about somewhere.
 SELECT count(DISTINCT state) AS run_states, bool_or(parent_run_id IS NOT NULL) AS sub_runs FROM millrace.runs WHERE workflow LIKE 'random-%';
-SELECT kind FROM millrace.events e JOIN millrace.runs r USING (run_id) WHERE r.workflow LIKE 'random-%' GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM millrace_internal.timer t JOIN millrace.runs r USING (run_id) WHERE r.workflow LIKE 'random-%' AND t.due_at <= millrace_internal.clock();
 SELECT millrace.set_clock(NULL);
