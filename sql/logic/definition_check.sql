@@ -19,19 +19,26 @@ COMMENT ON FUNCTION millrace_internal.definition_keys(text) IS 'The keys that a 
 
 CREATE OR REPLACE FUNCTION millrace_internal.unknown_keys(object jsonb, place text, at_path text)
 RETURNS TABLE (path text, code text, message text, hint text)
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    known text[] := millrace_internal.definition_keys(place);
+BEGIN
+    RETURN QUERY
     SELECT at_path || '.' || k, 'MR102', format('unknown key "%s" in %s', k, at_path),
-           coalesce('Did you mean "' || millrace_internal.nearest(k, millrace_internal.definition_keys(place)) || '"?',
-                    'Known keys: ' || array_to_string(millrace_internal.definition_keys(place), ', ') || '.')
+           coalesce('Did you mean "' || millrace_internal.nearest(k, known) || '"?',
+                    'Known keys: ' || array_to_string(known, ', ') || '.')
     FROM jsonb_object_keys(object) k
-    WHERE k <> ALL (millrace_internal.definition_keys(place))
-$$;
+    WHERE k <> ALL (known);
+END $$;
 COMMENT ON FUNCTION millrace_internal.unknown_keys(jsonb, text, text) IS 'Keys that an object may not have, with the nearest known one.';
 
 -- The policies that steps and defaults share: types and bounds.
 CREATE OR REPLACE FUNCTION millrace_internal.policy_problems(step jsonb, at_path text)
 RETURNS TABLE (path text, code text, message text, hint text)
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path || p.suffix, left(coalesce(p.value #>> '{}', 'null'), 200)), p.hint
     FROM (
         SELECT '.' || k AS suffix, 'MR109' AS code, '%s: "%s" is not an interval' AS message, step -> k AS value,
@@ -71,10 +78,11 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
         SELECT '.' || k, 'MR112', '%s: "%s" is not a name', step -> k, 'A name is text of 1 to 200 bytes without control characters.'
         FROM unnest(ARRAY['queue', 'handler']) k
         WHERE step ? k AND (jsonb_typeof(step -> k) <> 'string' OR step ->> k = '' OR octet_length(step ->> k) > 200 OR step ->> k ~ '[[:cntrl:]]')
-    ) p
-    UNION ALL
-    SELECT * FROM millrace_internal.retry_class_problems(step -> 'retry', at_path)
-$$;
+    ) p;
+    IF step ? 'retry' THEN
+        RETURN QUERY SELECT r.path, r.code, r.message, r.hint FROM millrace_internal.retry_class_problems(step -> 'retry', at_path) r;
+    END IF;
+END $body$;
 COMMENT ON FUNCTION millrace_internal.policy_problems(jsonb, text) IS 'Mistakes in timeout, delay, expected, retry, priority, rule, queue and handler.';
 
 -- What is wrong with a step by itself.
@@ -92,13 +100,22 @@ BEGIN
         RETURN QUERY SELECT u.path, u.code, u.message, u.hint FROM millrace_internal.unknown_keys(step -> 'retry', 'retry', at_path || '.retry') u;
     END IF;
     RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.policy_problems(step, at_path) p;
-    RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_problems(step, at_path) c;
+    -- each kind of mistake is looked for where its keys stand: a definition may have 100,000 steps
+    IF step ? 'when' THEN
+        RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_problems(step, at_path) c;
+    END IF;
     RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.wait_problems(step, at_path) w;
     RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fan_out_problems(step, at_path) f;
-    RETURN QUERY SELECT r.path, r.code, r.message, r.hint FROM millrace_internal.sub_run_problems(step, at_path) r;
-    RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.failure_problems(step, at_path) p;
+    IF step ?| '{workflow,version}' THEN
+        RETURN QUERY SELECT r.path, r.code, r.message, r.hint FROM millrace_internal.sub_run_problems(step, at_path) r;
+    END IF;
+    IF step ?| '{on_error,deadline}' THEN
+        RETURN QUERY SELECT p.path, p.code, p.message, p.hint FROM millrace_internal.failure_problems(step, at_path) p;
+    END IF;
     RETURN QUERY SELECT b.path, b.code, b.message, b.hint FROM millrace_internal.batch_problems(step, at_path) b;
-    RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.window_problems(step, at_path) w;
+    IF step ? 'window' THEN
+        RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.window_problems(step, at_path) w;
+    END IF;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
     FROM (VALUES
@@ -131,7 +148,9 @@ BEGIN
         FROM (SELECT leaf, millrace_internal.path_problem(leaf) AS problem FROM millrace_internal.input_paths(millrace_internal.fill_sources(step -> 'input')) leaf) l
         WHERE l.problem IS NOT NULL;
     END IF;
-    RETURN QUERY SELECT o.path, o.code, o.message, o.hint FROM millrace_internal.output_problems(step, at_path) o;
+    IF step ?| '{output,output_shape,cache}' THEN
+        RETURN QUERY SELECT o.path, o.code, o.message, o.hint FROM millrace_internal.output_problems(step, at_path) o;
+    END IF;
     RETURN QUERY SELECT f.path, f.code, f.message, f.hint FROM millrace_internal.fill_problems(step, at_path, coalesce(step ->> 'handler', defaults ->> 'handler')) f;
 END $body$;
 COMMENT ON FUNCTION millrace_internal.step_problems(jsonb, text, jsonb) IS 'Mistakes within one step.';

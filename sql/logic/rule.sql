@@ -30,9 +30,10 @@ COMMENT ON FUNCTION millrace_internal.rule_words(text) IS 'The words of a rule''
 -- Returns: a JSONPath predicate over {key: state}.
 CREATE OR REPLACE FUNCTION millrace_internal.rule_path(expression text)
 RETURNS text LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT string_agg(CASE WHEN w.state = 'done' THEN format('($.%s != "")', to_json(w.key))
+    -- JSONPath knows no double negation
+    SELECT replace(string_agg(CASE WHEN w.state = 'done' THEN format('($.%s != "")', to_json(w.key))
                            WHEN w.state IS NOT NULL THEN format('($.%s == "%s")', to_json(w.key), w.state)
-                           ELSE w.word END, ' ' ORDER BY w.ord)
+                           ELSE w.word END, ' ' ORDER BY w.ord), '! ! ', '')
     FROM millrace_internal.rule_words(expression) w
 $$;
 COMMENT ON FUNCTION millrace_internal.rule_path(text) IS 'A rule''s expression as a JSONPath predicate.';
