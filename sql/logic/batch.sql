@@ -94,7 +94,7 @@ BEGIN
         runs := run_ids; steps := step_nos;
         RETURN;
     END IF;
-    PERFORM millrace_internal.keeper_wake();
+    PERFORM millrace_internal.keeper_due(now_at);
     SELECT array_agg(u.run_id), array_agg(u.step_no) INTO runs, steps
     FROM unnest(run_ids, step_nos) u (run_id, step_no)
     WHERE NOT EXISTS (SELECT FROM unnest(joined.runs, joined.steps) j (run_id, step_no) WHERE j.run_id = u.run_id AND j.step_no = u.step_no);

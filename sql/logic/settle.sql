@@ -270,6 +270,6 @@ BEGIN
     INSERT INTO millrace_internal.timer (shard, due_at, run_id, step_no, token)
     SELECT in_shard, u.due_at, u.run_id, u.step_no, u.token FROM unnest(due, run_ids, step_nos, tokens) u (due_at, run_id, step_no, token)
     ON CONFLICT (due_at, run_id, step_no, shard) DO UPDATE SET token = excluded.token;
-    PERFORM millrace_internal.keeper_wake();
+    PERFORM millrace_internal.keeper_due((SELECT min(d) FROM unnest(due) d));
 END $$;
 COMMENT ON FUNCTION millrace_internal.timers_set(smallint, bigint[], integer[], integer[], timestamptz[]) IS 'When waiting steps are due. Tables changed: timer.';

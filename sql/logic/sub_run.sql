@@ -130,7 +130,7 @@ BEGIN
     JOIN millrace_internal.run r ON r.run_id = o.child_run_id AND r.shard = in_shard AND r.finished_at IS NULL
     ON CONFLICT DO NOTHING;
     IF FOUND THEN
-        PERFORM millrace_internal.keeper_wake();
+        PERFORM millrace_internal.keeper_due(millrace_internal.clock());
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.sub_runs_stop(smallint, bigint[], integer[]) IS 'Has the keeper cancel the runs that these steps are.';

@@ -1,4 +1,4 @@
--- Purpose: waking agents. A notification is a hint: agents also look by themselves.
+-- Purpose: waking agents and the keeper. A notification is a hint: agents also look by themselves, and the keeper once a second.
 
 CREATE OR REPLACE FUNCTION millrace_internal.queue_channel(queue_id integer)
 RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'millrace_queue_' || queue_id::text $$;
@@ -18,3 +18,17 @@ BEGIN
     RETURN woken;
 END $$;
 COMMENT ON FUNCTION millrace_internal.wake(integer[]) IS 'Notifies the agents that serve these queues, if any listens. Called by the waker; on the plain tier by the writer.';
+
+-- On the plain tier agents keep time with their heartbeats, which are a second apart, and come at once for a notification.
+CREATE OR REPLACE FUNCTION millrace_internal.keeper_due(due timestamptz)
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_at timestamptz := millrace_internal.clock();
+BEGIN
+    IF millrace_internal.dispatcher_attached() THEN
+        PERFORM millrace_internal.keeper_wake();
+    ELSIF due <= now_at + interval '1 s' AND EXISTS (SELECT FROM millrace_internal.agent a WHERE a.listening AND a.lease_expires_at > now_at) THEN
+        PERFORM pg_notify('millrace_revoked', '');
+    END IF;
+END $$;
+COMMENT ON FUNCTION millrace_internal.keeper_due(timestamptz) IS 'Something is due then, earlier than the keeper may know.';

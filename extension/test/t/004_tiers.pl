@@ -167,4 +167,29 @@ SQL
 	$server->stop;
 }
 
+# On the plain tier agents keep time: whoever writes what is due tells them, and what is due much later, or where nobody listens, tells nobody.
+{
+	my $server = create_server('told', 'plain');
+	$server->start;
+	install_workflow($server);
+	$server->safe_psql('postgres', <<'SQL');
+select millrace.define_workflow('{"workflow": "child", "steps": [{"key": "only", "wait_for": {"duration": 0}}]}');
+select millrace.define_workflow('{"workflow": "parent", "steps": [{"key": "child", "workflow": "child"}]}');
+select millrace.define_workflow('{"workflow": "late", "steps": [{"key": "only", "wait_for": {"duration": "1 h"}}]}');
+SQL
+	my $told = sub {
+		my ($statement) = @_;
+		return scalar(() = $server->safe_psql('postgres', "listen millrace_revoked; $statement") =~ /Asynchronous notification "millrace_revoked"/g);
+	};
+	is($told->("select millrace.submit('parent')"), 0, 'nobody listens, and nobody is told');
+	my $agent = $server->safe_psql('postgres', "select agent_id from millrace.register_agent('{default}', '{noop}', lease => '1 h', listening => true)");
+	is($told->("select millrace.submit('parent')"), 1, 'agents are told that a wait is over');
+	is($told->("select millrace.submit('late')"), 0, 'and not of what is due later');
+	my $beats = 0;
+	$beats += $told->("select millrace.heartbeat($agent)")
+	  while $server->safe_psql('postgres', "select count(*) from millrace.runs where workflow = 'parent' and state = 'running'") > 0;
+	cmp_ok($beats, '>', 0, 'nor do the ends of runs wait for a heartbeat that nobody asked for');
+	$server->stop;
+}
+
 done_testing();
