@@ -20,6 +20,7 @@ STATE_FILES = \
   state/duration.sql \
   state/output.sql \
   state/step_note.sql \
+  state/artifact.sql \
   state/dead_letter.sql \
   state/batch.sql
 
@@ -77,6 +78,7 @@ LOGIC_FILES = \
   logic/give_back.sql \
   logic/execute_sql.sql \
   logic/step_note.sql \
+  logic/artifact.sql \
   logic/heartbeat.sql \
   logic/cancel.sql \
   logic/pause.sql \

@@ -26,6 +26,8 @@ int			millrace_max_output_bytes;
 static bool retry_immediately;
 static bool notify;
 static int	lost_limit;
+static int	max_artifact_size;
+static int	max_step_artifacts_size;
 static int	runs_per_partition;
 static int	events_per_partition;
 static int	events_retention;
@@ -87,6 +89,16 @@ define_engine_settings(void)
 							NULL,
 							&millrace_max_output_bytes, 1024 * 1024, 1024, 1024 * 1024 * 1024,
 							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.max_artifact_size",
+							"Largest artifact that is kept in the database.",
+							NULL,
+							&max_artifact_size, 64 * 1024, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("millrace.max_step_artifacts_size",
+							"How large the artifacts of a step that are kept in the database may be together.",
+							NULL,
+							&max_step_artifacts_size, 256 * 1024, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("millrace.runs_per_partition",
 							"Run ids in each new partition of runs and steps.",
 							NULL,

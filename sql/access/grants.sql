@@ -23,9 +23,10 @@ END $$;
 GRANT EXECUTE ON FUNCTION
     millrace_internal.clock(), millrace_internal.step_state_name(smallint), millrace_internal.run_state_name(smallint), millrace_internal.event_kind_name(smallint),
     millrace_internal.run_tally(bigint), millrace_internal.effective_priority(smallint, smallint), millrace_internal.runs_alive(bigint, bigint), millrace_internal.waiting_since(bigint, integer), millrace_internal.sink_depths(), millrace_internal.running_steps(),
-    millrace_internal.rank_of(integer, integer, real),
+    millrace_internal.rank_of(integer, integer, real), millrace_internal.artifact_part(bigint, integer, integer, integer),
     millrace_internal.dispatcher_status(), millrace_internal.subscription_lag(millrace_internal.event_position), millrace_internal.graph_ancestors(bytea, integer), millrace_internal.graph_descendants(bytea, integer),
-    millrace.run_output(bigint), millrace.critical_path(bigint), millrace.affected_by(bigint, text), millrace.explain_workflow(text, integer), millrace.why_not_ready(bigint, text), millrace.metrics(), millrace.validate_workflow(jsonb)
+    millrace.run_output(bigint), millrace.critical_path(bigint), millrace.affected_by(bigint, text), millrace.explain_workflow(text, integer), millrace.why_not_ready(bigint, text), millrace.metrics(), millrace.validate_workflow(jsonb),
+    millrace.read_artifact(bigint, integer, integer, integer)
 TO millrace_viewer;
 
 -- millrace_client defines, submits and steers.
@@ -39,7 +40,8 @@ GRANT EXECUTE ON FUNCTION
     millrace.cancel_where(text, jsonb, text[], text, timestamptz, timestamptz, text, integer, boolean),
     millrace.add_steps(bigint, jsonb, integer, integer), millrace.migrate_run(bigint, integer, boolean), millrace.diff_versions(text, integer, integer),
     millrace.signal(bigint, text, jsonb), millrace.complete_human_step(bigint, text, jsonb, text, integer),
-    millrace.assign_human_step(bigint, text, text, text, integer), millrace.claim_human_step(bigint, text, text, integer)
+    millrace.assign_human_step(bigint, text, text, text, integer), millrace.claim_human_step(bigint, text, text, integer),
+    millrace.delete_artifacts(bigint, text, text)
 TO millrace_client;
 
 -- millrace_agent works.
@@ -48,6 +50,8 @@ GRANT EXECUTE ON FUNCTION
     millrace.report(integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer, text[]),
     millrace.report_progress(integer, bigint[], integer[], integer[], double precision[], text[]), millrace.append_logs(integer, bigint[], integer[], integer[], integer[], text[], text[], timestamptz[]),
     millrace.save_checkpoint(integer, bigint, integer, integer, jsonb), millrace.checkpoint(integer, bigint, integer, integer),
+    millrace.store_artifact(integer, bigint, integer, integer, text, integer, bytea, text, bytea), millrace.store_artifact_reference(integer, bigint, integer, integer, text, text, bigint, bytea, text),
+    millrace.fetch_artifact(integer, bigint, integer, integer, text, text, integer, integer),
     millrace.execute_sql(integer, bigint, integer, integer), millrace.heartbeat(integer, bigint[], integer[]),
     millrace.release(integer, bigint[], integer[], integer[]), millrace.release_others(integer, bigint[], integer[], integer[]), millrace.deregister_agent(integer)
 TO millrace_agent;

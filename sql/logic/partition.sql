@@ -34,6 +34,8 @@ BEGIN
             PERFORM millrace_internal.partition_create('output', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, shard');
             PERFORM millrace_internal.partition_create('step_note', next_id, next_id + width, 'fillfactor = 45', 'run_id, step_no, shard');
             PERFORM millrace_internal.partition_create('step_log', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, token, line_no, shard');
+            PERFORM millrace_internal.partition_create('artifact', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, artifact_no, shard');
+            PERFORM millrace_internal.partition_create('artifact_part', next_id, next_id + width, 'fillfactor = 100', 'run_id, step_no, artifact_no, part_no, shard');
         ELSE
             PERFORM millrace_internal.partition_create('event', next_id, next_id + width, 'fillfactor = 100', NULL);
             EXECUTE format('CREATE INDEX ON millrace_internal.%I (run_id)', 'event_' || next_id);
@@ -45,7 +47,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION millrace_internal.partitions_extend(text, bigint, bigint) IS
-'Makes the partitions of run (and run_input, step, output, step_note, step_log) or event up to an id. Tables changed: partition. Locks: an advisory one per parent, only where something is missing.';
+'Makes the partitions of run (and run_input, step, output, step_note, step_log, artifact, artifact_part) or event up to an id. Tables changed: partition. Locks: an advisory one per parent, only where something is missing.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.partitions_ensure()
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

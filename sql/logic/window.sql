@@ -60,6 +60,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     FROM millrace_internal.window_parse(step ->> 'window') w
     CROSS JOIN LATERAL (SELECT CASE WHEN w.zone IS NOT NULL THEN millrace_internal.zone_hint(w.zone) END AS hint OFFSET 0) n
     WHERE jsonb_typeof(step -> 'window') = 'string' AND n.hint IS NOT NULL
+    UNION ALL
+    SELECT at_path || '.window', 'MR112', format('%s.window stands in a step that no agent executes', at_path),
+           'Windows are for steps with a handler; give one to a step before this one, or to the steps of the sub-run.'
+    WHERE step ? 'window' AND step ?| '{wait_for,workflow}'
 $$;
 COMMENT ON FUNCTION millrace_internal.window_problems(jsonb, text) IS 'Mistakes in the window of a step.';
 

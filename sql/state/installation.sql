@@ -29,7 +29,7 @@ CREATE TABLE millrace_internal.partition (
     CONSTRAINT partition_from_id_to_id_check CHECK (from_id < to_id)
 );
 COMMENT ON TABLE millrace_internal.partition IS
-'The ranges that have partitions. `run` stands for run, run_input, step and output, which share their ranges.';
+'The ranges that have partitions. `run` stands for run and all that belongs to runs and shares their ranges.';
 COMMENT ON COLUMN millrace_internal.partition.summarised IS 'Pages of a partition of events that have summaries, by which readers find what is new.';
 
 CREATE TABLE millrace_internal.frozen_clock (

@@ -81,3 +81,6 @@ SELECT test.report('x', 'two', 'a');
 SELECT v.path, v.code, v.message, v.hint FROM unnest(ARRAY['"08:00-20:00"', '"8:00-20:00 UTC"', '"08:00-08:00 UTC"', '"08:00-25:00 UTC"', '"Mon-Wed-Fri 08:00-20:00 UTC"', '"Monday 08:00-20:00 UTC"', '5',
         '"08:00-20:00 Europe/Berln"', '"08:00-20:00 CET"', '"08:00-20:00 Mars/Phobos"', '"08:00-20:00 X5"']::jsonb[]) w,
     millrace.validate_workflow(jsonb_build_object('workflow', 'w', 'steps', jsonb_build_array(jsonb_build_object('key', 'a', 'handler', 'noop', 'window', w)))) v;
+-- Only what an agent executes has one.
+SELECT v.path, v.code, v.message, v.hint FROM unnest(ARRAY['{"wait_for": {"signal": "go"}}', '{"workflow": "office"}', '{"wait_for": {"duration": "1h"}, "for_each": [1]}']::jsonb[]) kind,
+    millrace.validate_workflow(jsonb_build_object('workflow', 'w', 'steps', jsonb_build_array('{"key": "a", "window": "08:00-20:00 UTC"}' || kind))) v;

@@ -22,6 +22,12 @@ sub prepare
 	submit($server, 2);
 	my ($first, $held) = claim($server, $agent, 2);
 	report($server, $agent, 0, $first);
+	# an artifact that is complete, and one that is not
+	my ($run, $step, $token) = @$held;
+	for my $part ("'whole', 1, 'all', sha256 => sha256('all')", "'half', 1, 'ha'")
+	{
+		$server->safe_psql('postgres', "select millrace.store_artifact($agent, $run, $step, $token, $part)");
+	}
 	$server->safe_psql('postgres', "select millrace.set_clock(clock_timestamp() + interval '2 s')");
 	$server->safe_psql('postgres', 'select millrace.keep()');
 	$server->safe_psql('postgres', "select millrace.set_clock(clock_timestamp() + interval '4 s')");
