@@ -295,6 +295,9 @@ RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enabl
 DECLARE
     looked integer;
 BEGIN
+    IF NOT EXISTS (SELECT FROM millrace_internal.artifact_upload u WHERE u.due_at <= now_at) THEN
+        RETURN false;
+    END IF;
     WITH head AS MATERIALIZED (
         SELECT u.run_id, u.step_no, u.artifact_no, u.shard,
                EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = u.shard AND s.state = 4 AND s.token = u.token) AS runs

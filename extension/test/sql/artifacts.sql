@@ -111,12 +111,12 @@ SELECT test.at(200);
 SELECT count(*) FROM millrace_internal.artifact_part WHERE run_id = :made;
 
 -- In a fan-out each element has its own.
-SELECT test.define('each', 'e {"for_each": [10, 20]}');
-SELECT test.start('each', 'each');
+SELECT test.define('pieces', 'e {"for_each": [10, 20]}');
+SELECT test.start('pieces', 'pieces');
 SELECT test.claim('y', 2);
 SELECT count(millrace.store_artifact(test.agent('y'), s.run_id, s.step_no, s.token, 'part.txt', 1, convert_to(s.element::text, 'UTF8'), sha256 => sha256(convert_to(s.element::text, 'UTF8'))))
-FROM millrace.steps s WHERE s.run_id = test.run('each') AND s.element IS NOT NULL;
-SELECT key, element, name, bytes FROM millrace.artifacts WHERE run_id = test.run('each') ORDER BY element;
+FROM millrace.steps s WHERE s.run_id = test.run('pieces') AND s.element IS NOT NULL;
+SELECT key, element, name, bytes FROM millrace.artifacts WHERE run_id = test.run('pieces') ORDER BY element;
 
 -- A running step reads what others of its run have left.
 SELECT test.define('passed', 'make', 'use <- make', 'other');
@@ -131,12 +131,12 @@ FROM generate_series(0, 2) n, millrace.fetch_artifact(test.agent('y'), test.run(
 SELECT bytes, parts, place, part FROM millrace.fetch_artifact(test.agent('y'), test.run('passed'), 2, 1, 'make', 'far', 1);
 SELECT f.code, f.message, f.hint FROM (VALUES ('y', 1, 'make', 'made.txt', '3'), ('y', 1, 'make', 'nothing', '0'), ('y', 1, 'make', 'made.txt', '0, 5'), ('y', 1, 'nobody', 'made.txt', '0'), ('x', 1, 'make', 'made.txt', '0'), ('y', 2, 'make', 'made.txt', '0')) v (agent, token, key, name, part),
     test.fails(format('SELECT millrace.fetch_artifact(test.agent(%L), test.run(%L), 2, %s, %L, %L, %s)', v.agent, 'passed', v.token, v.key, v.name, v.part)) f;
-SELECT convert_from(part, 'UTF8') AS part FROM millrace.steps s, millrace.fetch_artifact(test.agent('y'), s.run_id, s.step_no, s.token, 'e', 'part.txt', 1, 1) WHERE s.run_id = test.run('each') AND s.element = 0;
+SELECT convert_from(part, 'UTF8') AS part FROM millrace.steps s, millrace.fetch_artifact(test.agent('y'), s.run_id, s.step_no, s.token, 'e', 'part.txt', 1, 1) WHERE s.run_id = test.run('pieces') AND s.element = 0;
 
 -- Who may.
 SET ROLE millrace_client;
 SELECT millrace.store_artifact(1, 1, 1, 1, 'a', 1, '');
-SELECT count(*), max(convert_from(millrace.read_artifact(run_id, step_no, artifact_no, 1), 'UTF8')) FROM millrace.artifacts WHERE run_id = test.run('each');
+SELECT count(*), max(convert_from(millrace.read_artifact(run_id, step_no, artifact_no, 1), 'UTF8')) FROM millrace.artifacts WHERE run_id = test.run('pieces');
 SET ROLE millrace_agent;
 SELECT count(*) FROM millrace.artifacts;
 SELECT millrace.read_artifact(1, 1, 1, 1);
