@@ -55,6 +55,8 @@ typedef struct Key
 	bool		low;			/* one of them is to be refilled */
 	bool		low_told;		/* and the keeper has been told */
 	bool		hungry;			/* an agent has room for more than it got */
+	bool		hears;			/* one that listens */
+	uint64		hunger;			/* a number of its own each time that it is noted */
 	double		served;			/* the pass of the tenant served last */
 	int64		pushes;
 	int64		pops;
@@ -130,6 +132,7 @@ typedef struct Database
 	uint32		hungry_tenants; /* of those that are refilled, whose part of the tables is not read yet */
 
 	bool		always_wake;	/* hunger was not noted for lack of room */
+	TimestampTz told_at;		/* when a transaction has told hungry agents by itself */
 	bool		wake_signalled; /* the waker will look without being told again */
 	bool		wake_all;
 	int			wake_count;
@@ -158,6 +161,7 @@ typedef struct DispatcherShared
 	Pool		keys;
 	Pool		tenants;
 	Pool		entries;
+	uint64		hungers;		/* how often hunger has been noted */
 	Database	databases[MAX_DATABASES];
 } DispatcherShared;
 
@@ -202,6 +206,7 @@ typedef struct PopRequest
 	int			queue_count;
 	int			handler_count;
 	int			max_steps;
+	bool		hears;			/* the agent listens */
 } PopRequest;
 
 /*
@@ -257,6 +262,14 @@ extern void millrace_database_flag_wake(Database *database, int32 queue_id);
 extern int	millrace_database_take_wakes(Database *database, int32 *queue_ids);
 extern Latch *millrace_database_collect_waker(Database *database);
 
+/* dispatcher_tell.c: locked, but for notify, send and forget */
+extern void millrace_notify_queue(int32 queue_id);
+extern bool millrace_tell_is_due(const Database *database, TimestampTz now);
+extern bool millrace_tell_note(const ReadyStep *step);
+extern void millrace_tell_send(void);
+extern void millrace_tell_settle(void);
+extern void millrace_tell_forget(void);
+
 /* dispatcher_order.c: locked */
 extern bool millrace_order_step_before(const ReadyStep *a, const ReadyStep *b);
 extern uint32 millrace_order_obtain_tenant(Key *key, const ReadyStep *step);
@@ -281,6 +294,7 @@ extern void millrace_watermark_end_refill(Key *key, uint32 place);
 /* dispatcher_index.c: locked */
 extern Key *millrace_index_find_key(Oid database, int32 queue_id, int32 handler_id);
 extern Key *millrace_index_obtain_key(Oid database, int32 queue_id, int32 handler_id);
+extern void millrace_index_note_hunger(Key *key, bool hears);
 extern Entry *millrace_index_find(Oid database, int64 run_id, int32 step_no);
 extern void millrace_index_push(Database *database, const ReadyStep *step, TimestampTz now, uint32 reserve);
 extern void millrace_index_evict(Entry *entry);

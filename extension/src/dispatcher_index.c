@@ -79,6 +79,15 @@ delist(Key *key, const Entry *entry)
 		key->newest = entry->older;
 }
 
+/* An agent has found less here than it had room for. */
+void
+millrace_index_note_hunger(Key *key, bool hears)
+{
+	key->hears = hears || (key->hungry && key->hears);
+	key->hungry = true;
+	key->hunger = ++Dispatcher->hungers;
+}
+
 /* Agents that found nothing here are told, once. */
 static void
 wake_if_hungry(Database *database, Key *key)
@@ -316,7 +325,7 @@ millrace_index_warm_up(Database *database)
 {
 	for (uint32 i = 0; i < KEYS->fresh; i++)
 		if (key_at(i)->database == database->oid)
-			key_at(i)->hungry = true;
+			millrace_index_note_hunger(key_at(i), false);
 	database->warm = true;
 }
 

@@ -147,11 +147,11 @@ pop_best(Wish *wish, binaryheap *heads, ReadyStep *popped)
  * back by itself: while all are busy, a push costs no notification.
  */
 static void
-note_hunger(const Wish *wish, const Candidate *candidates, int count)
+note_hunger(const Wish *wish, const Candidate *candidates, int count, bool hears)
 {
 	for (int i = 0; i < count; i++)
 		if (wish->room[candidates[i].handler] > 0)
-			candidates[i].key->hungry = true;
+			millrace_index_note_hunger(candidates[i].key, hears);
 }
 
 /* Whether the keeper is to refill one of the keys, and does not know it yet. */
@@ -211,7 +211,7 @@ millrace_dispatcher_pop_steps(const PopRequest *request, ReadyStep *popped, bool
 			count = pop_best(&wish, heads, popped);
 		if (count < wish.max_steps)
 		{
-			note_hunger(&wish, candidates, keys);
+			note_hunger(&wish, candidates, keys, request->hears);
 			*incomplete = is_incomplete(database, candidates, keys, wish.queue_count * wish.handler_count);
 			database->misses += *incomplete && count == 0;
 		}

@@ -24,7 +24,6 @@ PG_FUNCTION_INFO_V1(millrace_dispatcher_remove);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first_many);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_charge);
-PG_FUNCTION_INFO_V1(millrace_dispatcher_wake);
 
 /* Array arguments of as many elements as the first one, whose length is known. */
 
@@ -284,20 +283,6 @@ millrace_dispatcher_charge(PG_FUNCTION_ARGS)
 			.weight = shares[i],
 		};
 	millrace_dispatcher_charge_steps(steps, count);
-	PG_RETURN_VOID();
-}
-
-Datum
-millrace_dispatcher_wake(PG_FUNCTION_ARGS)
-{
-	int			count;
-	const int32 *queue_ids;
-
-	if (!millrace_dispatcher_usable())
-		PG_RETURN_VOID();
-	PreventCommandIfParallelMode("a change of the dispatcher");
-	queue_ids = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(0), "queue_ids", &count);
-	millrace_pending_wake_queues(queue_ids, count);
 	PG_RETURN_VOID();
 }
 

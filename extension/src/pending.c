@@ -49,9 +49,6 @@ static struct
 	PendingPop *pops;
 	int			pop_count;
 	int			pop_room;
-	int32	   *queue_ids;
-	int			queue_count;
-	int			queue_room;
 	bool		events;			/* events were written */
 	bool		wake_keeper;
 	Oid			attach_to;		/* a database */
@@ -109,14 +106,6 @@ millrace_pending_note_pop(const Entry *entry)
 		.run_id = entry->step.run_id,
 		.step_no = entry->step.step_no,
 	};
-}
-
-void
-millrace_pending_wake_queues(const int32 *queue_ids, int count)
-{
-	pending.queue_ids = with_room(pending.queue_ids, &pending.queue_room, pending.queue_count + count, sizeof(int32));
-	for (int i = 0; i < count; i++)
-		pending.queue_ids[pending.queue_count++] = queue_ids[i];
 }
 
 void
@@ -212,6 +201,38 @@ send(const Signals *signals)
 		SetLatch(signals->launcher);
 }
 
+/* Agents that wait are told by the transaction itself, where it is its turn. */
+static void
+before_commit(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	const ReadyStep *last = NULL;
+	Database   *database;
+
+	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
+	database = millrace_database_mine();
+	if (database && millrace_tell_is_due(database, now))
+	{
+		bool		tells = false;
+
+		for (int i = 0; i < Min(pending.push_count, PUBLISH_BATCH); i++)
+		{
+			const ReadyStep *step = &pending.pushes[i].step;
+
+			if (last == NULL || last->queue_id != step->queue_id || last->handler_id != step->handler_id)
+				tells |= millrace_tell_note(step);
+			last = step;
+		}
+		if (tells)
+		{
+			database->told_at = now;
+			database->wakes++;
+		}
+	}
+	LWLockRelease(Dispatcher->lock);
+	millrace_tell_send();
+}
+
 static void
 at_commit(void)
 {
@@ -225,9 +246,8 @@ at_commit(void)
 	{
 		/* pops first: a step that was claimed and released in one transaction waits again */
 		forget_pops(database);
+		millrace_tell_settle();
 		publish_pushes(database);
-		for (int i = 0; i < pending.queue_count; i++)
-			millrace_database_flag_wake(database, pending.queue_ids[i]);
 		if (pending.events)
 			(void) millrace_database_flag_readers(database);
 		signals.waker = millrace_database_collect_waker(database);
@@ -282,7 +302,7 @@ at_prepare(void)
 static bool
 is_empty(void)
 {
-	return pending.push_count == 0 && pending.pop_count == 0 && pending.queue_count == 0 &&
+	return pending.push_count == 0 && pending.pop_count == 0 &&
 		!pending.wake_keeper && !OidIsValid(pending.attach_to);
 }
 
@@ -291,6 +311,10 @@ transaction_ends(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_COMMIT:
+			if (pending.push_count > 0)
+				before_commit();
+			return;
 		case XACT_EVENT_COMMIT:
 			if (!is_empty() || (pending.events && millrace_database_may_want_events()))
 				at_commit();
@@ -308,6 +332,7 @@ transaction_ends(XactEvent event, void *arg)
 	}
 	/* the lists go with the transaction's memory */
 	memset(&pending, 0, sizeof(pending));
+	millrace_tell_forget();
 }
 
 static void

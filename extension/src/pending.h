@@ -16,8 +16,7 @@ extern void millrace_pending_push(const ReadyStep *steps, int count);
 extern void millrace_pending_reserve_pops(int count);
 extern void millrace_pending_note_pop(const Entry *entry);
 
-/* At commit: have the agents of these queues woken, the readers of events, the keeper look, the launcher look into that database. */
-extern void millrace_pending_wake_queues(const int32 *queue_ids, int count);
+/* At commit: have the readers of events woken, the keeper look, the launcher look into that database. */
 extern void millrace_pending_note_events(void);
 extern void millrace_pending_wake_keeper(void);
 extern void millrace_pending_attach_workers(Oid database);

@@ -19,6 +19,7 @@ PG_FUNCTION_INFO_V1(millrace_dispatcher_begin_refill);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_note_stale);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_end_refill);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_state);
+PG_FUNCTION_INFO_V1(millrace_dispatcher_wake);
 
 Datum
 millrace_dispatcher_is_warm(PG_FUNCTION_ARGS)
@@ -65,4 +66,11 @@ millrace_dispatcher_state(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum("to be updated");
 	nulls[0] = false;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(type), values, nulls)));
+}
+
+/* Which nothing called. */
+Datum
+millrace_dispatcher_wake(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_VOID();
 }

@@ -98,6 +98,7 @@ read_agent(AgentCall *agent, int *registered_count)
 												&agent->queue_count);
 		registered = millrace_arguments_ints(DatumGetArrayTypePCopy(column(row, relation, "handlers")), "handlers",
 											 registered_count);
+		agent->listening = DatumGetBool(column(row, relation, "listening"));
 	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);

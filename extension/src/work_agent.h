@@ -20,6 +20,7 @@ typedef struct AgentCall
 	int			handler_count;
 	int32	   *handlers;		/* those with room */
 	int32	   *rooms;
+	bool		listening;		/* it hears of steps that become ready */
 	bool		frozen;			/* a test has stopped the clock */
 	TimestampTz frozen_at;
 } AgentCall;

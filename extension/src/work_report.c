@@ -90,7 +90,8 @@ start_from_dispatcher(int16 shard, const AgentCall *agent, HandOut *handed)
 	PopRequest	request = {
 		.queue_ids = agent->queues, .queue_count = agent->queue_count,
 		.handler_ids = agent->handlers, .handler_count = agent->handler_count,
-		.capacities = agent->rooms, .max_steps = agent->max_steps
+		.capacities = agent->rooms, .max_steps = agent->max_steps,
+		.hears = agent->listening
 	};
 	ReadyStep  *popped;
 	Started    *steps;

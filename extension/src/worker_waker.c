@@ -72,16 +72,6 @@ is_heard(int32 queue_id)
 	return queue && queue->until > GetCurrentTimestamp();
 }
 
-static void
-notify_queue(int32 queue_id)
-{
-	char		channel[NAMEDATALEN];
-
-	/* as queue_channel() has it */
-	snprintf(channel, sizeof(channel), "millrace_queue_%d", queue_id);
-	Async_Notify(channel, "");
-}
-
 /* Those that a registered listener serves. What the SQL function wake() does on the plain tier. */
 static void
 notify_who_listens(const int32 *queue_ids, int count)
@@ -110,7 +100,7 @@ notify_who_listens(const int32 *queue_ids, int count)
 		HeardQueue *queue = hash_search(heard_queues, &queue_id, HASH_ENTER, NULL);
 
 		queue->until = until;
-		notify_queue(queue_id);
+		millrace_notify_queue(queue_id);
 	}
 }
 
@@ -125,7 +115,7 @@ notify_agents(const Wakes *wakes)
 	unknown = palloc(sizeof(int32) * wakes->count);
 	for (int i = 0; i < wakes->count; i++)
 		if (is_heard(wakes->queue_ids[i]))
-			notify_queue(wakes->queue_ids[i]);
+			millrace_notify_queue(wakes->queue_ids[i]);
 		else
 			unknown[unknown_count++] = wakes->queue_ids[i];
 	if (unknown_count > 0)

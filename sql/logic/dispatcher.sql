@@ -82,12 +82,6 @@ AS 'MODULE_PATHNAME', 'millrace_dispatcher_weights_changed';
 COMMENT ON FUNCTION millrace_internal.dispatcher_weights_changed() IS
 'Has all sessions forget the tenants'' weights that they remember, once the transaction has committed.';
 
-CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_wake(queue_ids int[])
-RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'millrace_dispatcher_wake';
-COMMENT ON FUNCTION millrace_internal.dispatcher_wake(int[]) IS
-'Has the agents of these queues woken once the transaction has committed, without a push.';
-
 -- Purpose: publish ready steps that a refill has read, older runs first. At once, not at commit: they were committed when
 --          they were read. Returns: whether there is a use in reading on.
 CREATE OR REPLACE FUNCTION millrace_internal.dispatcher_refill(

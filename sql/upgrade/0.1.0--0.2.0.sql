@@ -165,6 +165,7 @@ DROP FUNCTION millrace_internal.dispatcher_overflowed();
 DROP FUNCTION millrace_internal.dispatcher_note_stale(int);
 DROP FUNCTION millrace_internal.dispatcher_begin_refill();
 DROP FUNCTION millrace_internal.dispatcher_end_refill();
+DROP FUNCTION millrace_internal.dispatcher_wake(int[]);
 DROP FUNCTION millrace_internal.sink_refill();
 
 -- No longer called.

@@ -320,13 +320,18 @@ is(ask('select needs_sweep or state = \'cold\' from millrace.dispatcher'), 'f', 
 set_fault('');
 check('a refill that failed');
 
-# The waker, with the flags taken and nobody told; its successor tells everybody.
+# The waker, with the flags taken and nobody told; its successor tells everybody. It is told of what a claim gives back that is
+# rolled back: of what becomes ready, its own transaction may tell.
 for my $how ('kill', 'terminate')
 {
+	submit($server, 1);
+	my $claimant = $server->background_psql('postgres', on_error_stop => 0);
+	$claimant->query_safe("begin; select count(*) from millrace.claim($agent, 10)");
 	is(scalar claim($server, $agent, 1), 0, "wake, $how: nothing to do, and room for more");
 	set_fault('wake:stop');
 	my $waker = worker('waker');
-	submit($server, 1);
+	$claimant->query_safe('rollback');
+	$claimant->{run}->kill_kill;
 	await('the waker stops', sub { is_stopped($waker) });
 	ask('alter system reset millrace.fault');
 	my $listener = $server->background_psql('postgres', on_error_stop => 0);
@@ -345,6 +350,44 @@ for my $how ('kill', 'terminate')
 	}
 	$listener->{run}->kill_kill;
 	check("wake, $how");
+}
+
+# A transaction that tells hungry agents by itself, and comes to nothing: they stay hungry, and the next one tells them. The
+# waker is stopped meanwhile.
+my $channel = 'millrace_queue_' . ask(q(select queue_id from millrace_internal.queue where name = 'default'));
+for my $how ('kill', 'error')
+{
+	my $title = "told, $how";
+	my $before = ask($runs);
+	my $starve = sub { is(scalar claim($server, $agent, 1), 0, "$title: nothing to do, and room for more") };
+	if ($how eq 'error')
+	{
+		$starve->();
+		my ($status, $output, $error) =
+			$server->psql('postgres', q(set millrace.fault = 'told:error'; select millrace.submit('fan')));
+		like($error, qr/struck at "told"/, "$title: the transaction fails");
+	}
+	else
+	{
+		# its own two runs are worked off first
+		accident($title, 'told', 'kill', [ sub { settle($server, $agent) }, $starve ], @submit);
+	}
+	is(ask($runs), $before + ($how eq 'error' ? 0 : 2), "$title: it has never been");
+	if ($how eq 'kill')
+	{
+		$server->poll_query_until('postgres', q(select state = 'warm' from millrace.dispatcher)) or die "$title: the dispatcher stays cold";
+		$starve->();
+	}
+
+	my $listener = $server->background_psql('postgres', on_error_stop => 0);
+	$listener->query_safe("listen $channel");
+	my $waker = worker('waker');
+	kill 'STOP', $waker;
+	submit($server, 1);
+	await("$title: the next one tells", sub { $listener->query('select 1') =~ /$channel/ });
+	kill 'CONT', $waker;
+	$listener->{run}->kill_kill;
+	check($title);
 }
 
 $server->stop;

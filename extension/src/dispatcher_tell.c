@@ -1,0 +1,106 @@
+/*
+ * dispatcher_tell.c
+ *		Steps that a transaction makes ready while an agent waits for some: it
+ *		tells by itself, in its own commit, and the waker's turn is saved.
+ *
+ * A NOTIFY holds a lock of the whole server until its transaction is on disk,
+ * so a database has one transaction do this now and then; the waker tells of
+ * all else.
+ *
+ * Agents stay hungry until the commit: when the transaction fails, nothing has
+ * happened. Hunger that has been noted since it was looked at is not stilled
+ * either, for that agent may have read the notification before the steps were
+ * published, and found nothing.
+ */
+#include "postgres.h"
+
+#include "commands/async.h"
+#include "dispatcher.h"
+#include "fault.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#define TELL_INTERVAL_MS 5
+
+/* Where nobody reads them, notifications come to fill their queue, and then fail; none of ours is worth that. */
+#define LARGEST_BACKLOG 0.5
+
+/* Keys that one transaction tells of. */
+#define MAX_TOLD 16
+
+typedef struct Told
+{
+	uint32		key;
+	int32		queue_id;
+	uint64		hunger;
+} Told;
+
+static Told told[MAX_TOLD];
+static int	told_count = 0;
+
+void
+millrace_notify_queue(int32 queue_id)
+{
+	char		channel[NAMEDATALEN];
+
+	/* as queue_channel() has it */
+	snprintf(channel, sizeof(channel), "millrace_queue_%d", queue_id);
+	Async_Notify(channel, "");
+}
+
+bool
+millrace_tell_is_due(const Database *database, TimestampTz now)
+{
+	return database->warm &&
+		(now < database->told_at || now - database->told_at >= TELL_INTERVAL_MS * INT64CONST(1000));
+}
+
+/* The step's agents are to be told where they wait and listen. Whether they are. */
+bool
+millrace_tell_note(const ReadyStep *step)
+{
+	Key		   *key = millrace_index_find_key(MyDatabaseId, step->queue_id, step->handler_id);
+
+	if (key == NULL || !key->hungry || !key->hears)
+		return false;
+	for (int i = 0; i < told_count; i++)
+		if (told[i].hunger == key->hunger)
+			return true;
+	if (told_count == MAX_TOLD)
+		return false;
+	told[told_count++] = (Told) {.key = pool_index(KEYS, key), .queue_id = step->queue_id, .hunger = key->hunger};
+	return true;
+}
+
+/* Before the commit. An error rolls the transaction back. */
+void
+millrace_tell_send(void)
+{
+	if (told_count == 0)
+		return;
+	if (DatumGetFloat8(DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0)) > LARGEST_BACKLOG)
+		told_count = 0;
+	/* of one queue once: equal ones of a transaction are one */
+	for (int i = 0; i < told_count; i++)
+		millrace_notify_queue(told[i].queue_id);
+	MILLRACE_FAULT("told");
+}
+
+/* After the commit: nobody else need tell those who have been told. */
+void
+millrace_tell_settle(void)
+{
+	for (int i = 0; i < told_count; i++)
+	{
+		Key		   *key = key_at(told[i].key);
+
+		if (key->hunger == told[i].hunger)
+			key->hungry = false;
+	}
+}
+
+void
+millrace_tell_forget(void)
+{
+	told_count = 0;
+}
