@@ -13,6 +13,7 @@
 #include "definition_cache.h"
 #include "event_log.h"
 #include "fmgr.h"
+#include "millrace.h"
 #include "table.h"
 #include "utils/timestamp.h"
 
@@ -65,7 +66,7 @@ is_of_shard(int16 shard, int64 run_id)
 static inline bool
 is_gained(int32 step_no)
 {
-	return step_no > 1000000;
+	return step_no > MILLRACE_MAX_STEPS;
 }
 
 /* A step's priority is added to its run's. */

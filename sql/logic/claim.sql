@@ -49,7 +49,7 @@ DECLARE
 BEGIN
     IF run_ids = '{}' THEN
         RETURN true;
-    ELSIF run_ids IS NULL OR cardinality(versions) IS DISTINCT FROM cardinality(run_ids) OR 1000000 < ANY (step_nos) THEN
+    ELSIF run_ids IS NULL OR cardinality(versions) IS DISTINCT FROM cardinality(run_ids) OR millrace_internal.any_gained(step_nos) THEN
         RETURN false;
     END IF;
     measured := millrace_internal.work_measure(versions, step_nos);
@@ -88,7 +88,7 @@ BEGIN
     IF run_ids IS NULL OR cardinality(run_ids) = 0 THEN
         RETURN;
     END IF;
-    IF cardinality(versions) IS DISTINCT FROM cardinality(run_ids) OR 1000000 < ANY (step_nos) OR millrace_internal.work_batched(versions, step_nos) THEN
+    IF cardinality(versions) IS DISTINCT FROM cardinality(run_ids) OR millrace_internal.any_gained(step_nos) OR millrace_internal.work_batched(versions, step_nos) THEN
         taken := millrace_internal.batch_take(in_shard, in_agent_id, in_receipt_no, run_ids, step_nos);
         batches := taken.batches;
         IF taken.more_runs IS NOT NULL THEN

@@ -4,7 +4,7 @@
 -- Numbers for n steps that a run gains. Tables changed: gained. Locks: the run's row there.
 CREATE OR REPLACE FUNCTION millrace_internal.gain_numbers(in_shard smallint, in_run_id bigint, n integer)
 RETURNS integer LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    INSERT INTO millrace_internal.gained AS g (shard, run_id, next_no) VALUES (in_shard, in_run_id, 1000001 + n)
+    INSERT INTO millrace_internal.gained AS g (shard, run_id, next_no) VALUES (in_shard, in_run_id, millrace_internal.last_defined_no() + 1 + n)
     ON CONFLICT (run_id, shard) DO UPDATE SET next_no = g.next_no + n
     RETURNING g.next_no - n
 $$;

@@ -15,11 +15,17 @@ DECLARE
     r     millrace_internal.run := millrace_internal.run_get(add_steps.run_id);
     v     millrace_internal.version;
     grown record;
+    again integer[];
 BEGIN
     PERFORM millrace_internal.require_read_committed();
     PERFORM millrace_internal.lock_run_steps(r.shard, r.run_id, false);
     SELECT n.* INTO r FROM millrace_internal.run n WHERE n.run_id = r.run_id AND n.shard = r.shard FOR NO KEY UPDATE;
-    IF r.finished_at IS NOT NULL THEN
+    SELECT n.* INTO v FROM millrace_internal.version n WHERE n.version_id = r.version_id;
+    again := millrace_internal.growth_again(v, add_steps.definition);
+    IF again IS NOT NULL THEN
+        RETURN QUERY SELECT * FROM millrace_internal.growth_answer(r, again);
+        RETURN;
+    ELSIF r.finished_at IS NOT NULL THEN
         PERFORM millrace_internal.fail('MR071', format('run %s has ended: it is %s', r.run_id, millrace_internal.run_state_name(r.state)), NULL, 'Only a running or paused run can grow.');
     ELSIF r.phase IS NOT NULL THEN
         PERFORM millrace_internal.fail('MR071', format('run %s is about to end', r.run_id), 'Its main steps have ended; the steps that run afterwards are under way.', 'Submit another run.');
@@ -28,7 +34,6 @@ BEGIN
             WHERE s.run_id = r.run_id AND s.step_no = add_steps.by_step_no AND s.shard = r.shard AND s.state = 4 AND s.token = add_steps.by_token) THEN
         PERFORM millrace_internal.fail('MR041', format('step %s of run %s no longer runs with token %s', add_steps.by_step_no, r.run_id, coalesce(add_steps.by_token::text, 'null')));
     END IF;
-    SELECT n.* INTO v FROM millrace_internal.version n WHERE n.version_id = r.version_id;
     PERFORM millrace_internal.growth_check(r, v, add_steps.definition);
     grown := millrace_internal.version_grow(r, v, add_steps.definition);
     PERFORM millrace_internal.run_move(r, v, grown.version_id);
@@ -36,18 +41,52 @@ BEGIN
     VALUES (r.run_id, millrace_internal.clock(), pg_current_xact_id()::text::bigint, r.shard, 30,
             jsonb_strip_nulls(jsonb_build_object('first_step', v.steps + 1, 'steps', grown.steps - v.steps, 'by_step', add_steps.by_step_no)));
     PERFORM millrace_internal.settle_anew(r.shard, r.run_id, grown.version_id, grown.changed || ARRAY(SELECT generate_series(v.steps + 1, grown.steps)));
-    RETURN QUERY
-    SELECT d.def_no, d.key, coalesce(millrace_internal.step_state_name(s.state), 'pending')
-    FROM millrace_internal.step_definition d
-    LEFT JOIN millrace_internal.step s ON s.run_id = r.run_id AND s.step_no = d.def_no AND s.shard = r.shard
-    WHERE d.version_id = grown.version_id AND d.def_no > v.steps
-    ORDER BY d.def_no;
+    r.version_id := grown.version_id;
+    RETURN QUERY SELECT * FROM millrace_internal.growth_answer(r, ARRAY(SELECT generate_series(v.steps + 1, grown.steps)));
 END $$;
 COMMENT ON FUNCTION millrace.add_steps(bigint, jsonb, integer, integer) IS
 'Adds steps and edges to a run, and answers the new steps. {"steps": [...], "edges": {"OLD": ["KEY"]}}: needs may name old and new steps.
+What the run has been given before, word for word, is not added again: the call answers those steps, and changes nothing.
 Errors: MR013, MR041 the calling step no longer runs, MR043, MR071 the run has ended, MR072 a step that would get a need is past pending,
 MR073 a sql step by another role than the version''s definer, MR101-MR112 with all mistakes in the detail.
 Locks: the run''s step rows, then the run. Tables changed: version, step_definition, queue, handler, step, run, event, timer, ready (plain tier).';
+
+-- The steps that a growth asked for, as they stand.
+CREATE OR REPLACE FUNCTION millrace_internal.growth_answer(r millrace_internal.run, def_nos integer[])
+RETURNS TABLE (step_no integer, key text, state text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+    SELECT d.def_no, d.key, coalesce(millrace_internal.step_state_name(s.state), 'pending')
+    FROM unnest(def_nos) u (def_no)
+    JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.def_no
+    LEFT JOIN millrace_internal.step s ON s.run_id = r.run_id AND s.step_no = d.def_no AND s.shard = r.shard
+    ORDER BY d.def_no
+$$;
+COMMENT ON FUNCTION millrace_internal.growth_answer(millrace_internal.run, integer[]) IS 'Steps that were added to a run, with their states.';
+
+-- A caller that was not told of its success asks again: a client whose connection broke, a step that is tried again.
+-- Returns: the numbers of the steps, where the run has been given all of them and all of the edges; else null
+CREATE OR REPLACE FUNCTION millrace_internal.growth_again(v millrace_internal.version, growth jsonb)
+RETURNS integer[] LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
+DECLARE
+    def_nos integer[];
+    missing boolean;
+BEGIN
+    IF v.run_id IS NULL OR jsonb_typeof(growth) <> 'object' OR growth - '{steps,edges}'::text[] <> '{}' OR jsonb_typeof(coalesce(growth -> 'steps', '[]')) <> 'array'
+       OR jsonb_path_exists(growth, '$.steps[*] ? (@.type() != "object")') OR jsonb_typeof(coalesce(growth -> 'edges', '{}')) <> 'object' THEN
+        RETURN NULL;
+    END IF;
+    WITH node AS MATERIALIZED (
+        SELECT ord::integer AS def_no, step ->> 'key' AS key, step - 'needs' AS step, coalesce(step -> 'needs', '[]') AS needs,
+               ord > (SELECT b.steps FROM millrace_internal.version b WHERE b.version_id = v.base_id) AS added
+        FROM jsonb_array_elements(v.definition -> 'steps') WITH ORDINALITY e (step, ord))
+    SELECT array_agg(n.def_no) FILTER (WHERE g.is_step), bool_or(n.def_no IS NULL) INTO def_nos, missing
+    FROM (SELECT step ->> 'key', step - 'needs', coalesce(step -> 'needs', '[]'), true FROM jsonb_array_elements(growth -> 'steps') step
+          UNION ALL SELECT e.key, NULL, e.value, false FROM jsonb_each(growth -> 'edges') e) g (key, step, needs, is_step)
+    -- an added step may have got further needs since then
+    LEFT JOIN node n ON n.key = g.key AND n.needs @> g.needs AND (NOT g.is_step OR n.added AND n.step = g.step);
+    RETURN CASE WHEN NOT missing THEN coalesce(def_nos, '{}') END;
+END $$;
+COMMENT ON FUNCTION millrace_internal.growth_again(millrace_internal.version, jsonb) IS 'The steps of a growth that the run has had already.';
 
 -- The steps of a growth as a definition of their own.
 CREATE OR REPLACE FUNCTION millrace_internal.growth_part(v millrace_internal.version, growth jsonb)

@@ -55,7 +55,7 @@ BEGIN
     SELECT array_agg(DISTINCT s.run_id) INTO doomed
     FROM unnest(run_ids, step_nos, tokens, codes, classes) u (run_id, step_no, token, code, class)
     JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard
-         AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id AND s.step_no <= 1000000
+         AND s.state IN (4, 5) AND s.token = u.token AND s.agent_id = in_agent_id AND NOT millrace_internal.is_gained(s.step_no)
     JOIN millrace_internal.version v ON v.version_id = s.version_id AND v.on_failure = 1
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
     WHERE millrace_internal.is_last_try(u.code, u.class, s.attempts, d.retry_limit, d.retry_classes, lost_limit) AND d.on_error IS NULL;

@@ -21,7 +21,7 @@ BEGIN
     def := millrace_internal.step_by_key(r.version_id, resolve.key);
     IF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state = 11) THEN
         PERFORM millrace_internal.fail('MR035', format('step "%s" of run %s has not failed', def.key, r.run_id), NULL, 'Only a failed step can be resolved.');
-    ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no <= 1000000 AND s.state = 13) THEN
+    ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND NOT millrace_internal.is_gained(s.step_no) AND s.state = 13) THEN
         PERFORM millrace_internal.fail('MR035', format('run %s was cancelled', r.run_id), NULL, 'Retry the whole run: millrace.retry(run_id).');
     END IF;
     now_at := millrace_internal.clock();

@@ -15,11 +15,11 @@ BEGIN
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = r.run_id AND n.shard = r.shard FOR NO KEY UPDATE;
     SELECT array_agg(s.step_no ORDER BY s.step_no) INTO revived FROM millrace_internal.step s
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = s.def_no
-    WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no <= 1000000 AND (s.state = 11 AND d.on_error IS NULL OR (s.state = 13 AND r.finished_at IS NOT NULL));
+    WHERE s.run_id = r.run_id AND s.shard = r.shard AND NOT millrace_internal.is_gained(s.step_no) AND (s.state = 11 AND d.on_error IS NULL OR (s.state = 13 AND r.finished_at IS NOT NULL));
     IF def.def_no IS NOT NULL THEN
         IF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state = 11) THEN
             PERFORM millrace_internal.fail('MR034', format('step "%s" of run %s has not failed', def.key, r.run_id), NULL, 'Only a failed step can be retried.');
-        ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no <= 1000000 AND s.state = 13) THEN
+        ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND NOT millrace_internal.is_gained(s.step_no) AND s.state = 13) THEN
             PERFORM millrace_internal.fail('MR034', format('run %s was cancelled', r.run_id), NULL, 'Retry the whole run: leave out the key.');
         END IF;
         revived := ARRAY[def.def_no];
@@ -65,7 +65,7 @@ BEGIN
     SELECT array_agg(s.step_no ORDER BY s.step_no) AS steps, array_agg(s.state = 10 ORDER BY s.step_no) AS good,
            coalesce(array_agg(s.step_no) FILTER (WHERE s.state = 11), '{}') AS failed,
            min(s.started_at) AS started_at
-    INTO ended FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no <= 1000000 AND s.state >= 10;
+    INTO ended FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND NOT millrace_internal.is_gained(s.step_no) AND s.state >= 10;
     SELECT array_agg(v.def_no) AS steps, array_agg(v.needs_left) AS needs_left, array_agg(v.needs_bad) AS needs_bad INTO waits
     FROM millrace_internal.graph_revive(graph, revived, ended.steps, ended.good, ended.failed) v;
 

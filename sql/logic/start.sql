@@ -76,7 +76,7 @@ BEGIN
     JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
     -- beyond the numbers of definitions, the step itself says which one is its own
     LEFT JOIN LATERAL (SELECT s.def_no, s.element FROM millrace_internal.step s
-                       WHERE u.step_no > 1000000 AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard OFFSET 0) g ON true
+                       WHERE millrace_internal.is_gained(u.step_no) AND s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard OFFSET 0) g ON true
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = coalesce(g.def_no, u.step_no)
     LEFT JOIN LATERAL (SELECT o.* FROM millrace_internal.values_of(in_shard, u.run_id, d, g.element) o WHERE d.takes_input OR d.fills OFFSET 0) i ON true
     WHERE (u.run_id & 255) = in_shard

@@ -22,3 +22,19 @@ $$;
 COMMENT ON FUNCTION millrace_internal.event_kind_name(smallint) IS
 'Name of an event''s kind: 1 run_submitted, 2 run_paused, 3 run_resumed, 4 run_completed, 5 run_failed, 6 run_cancelled, 7 run_reopened,
 8 step_started, 9 step_waiting, 10 step_released, 11 step_completed, 12 step_failed, 13 step_skipped, 14 step_cancelled, 15 step_resolved, 16 step_reset, 17 run_ending, 30 run_grown, 31 run_migrated, 40 step_assigned, 41 step_answered.';
+
+-- ---------------------------------------------------------------- numbers of steps
+
+-- A step's number is that of its definition, up to here. Beyond stand steps that a run has gained, whose rows say what they are.
+-- These functions are inlined. (MILLRACE_MAX_STEPS in extension/src/millrace.h)
+CREATE OR REPLACE FUNCTION millrace_internal.last_defined_no()
+RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1000000';
+COMMENT ON FUNCTION millrace_internal.last_defined_no() IS 'The highest number that a step with a definition of its own can have.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.is_gained(step_no integer)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT step_no > 1000000';
+COMMENT ON FUNCTION millrace_internal.is_gained(integer) IS 'Whether a run has gained the step that has this number.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.any_gained(step_nos integer[])
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1000000 < ANY (step_nos)';
+COMMENT ON FUNCTION millrace_internal.any_gained(integer[]) IS 'Whether a run has gained one of these steps.';

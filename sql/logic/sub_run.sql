@@ -150,7 +150,7 @@ BEGIN
     FROM millrace_internal.step s
     JOIN millrace_internal.output o ON o.run_id = s.run_id AND o.step_no = s.step_no AND o.shard = s.shard
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
-    WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 10 AND s.step_no <= 1000000;
+    WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 10 AND NOT millrace_internal.is_gained(s.step_no);
     IF template IS NULL THEN
         RETURN known.last;
     END IF;

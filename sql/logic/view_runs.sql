@@ -26,7 +26,7 @@ JOIN millrace_internal.tenant t USING (tenant_id)
 LEFT JOIN LATERAL (
     SELECT count(*) FILTER (WHERE s.state = 10)::integer AS completed, count(*) FILTER (WHERE s.state = 11)::integer AS failed,
            count(*) FILTER (WHERE s.state = 4)::integer AS running, count(*) FILTER (WHERE s.state IN (12, 14))::integer AS skipped,
-           count(*) FILTER (WHERE s.state = 13)::integer AS cancelled, count(*) FILTER (WHERE s.step_no > 1000000)::integer AS gained, min(s.started_at) AS started_at
+           count(*) FILTER (WHERE s.state = 13)::integer AS cancelled, count(*) FILTER (WHERE millrace_internal.is_gained(s.step_no))::integer AS gained, min(s.started_at) AS started_at
     FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard) n ON true;
 COMMENT ON VIEW millrace.runs IS 'Runs, with their steps counted. Order by run_id for the latest.';
 
@@ -42,7 +42,7 @@ FROM millrace_internal.run r
 JOIN millrace_internal.version v USING (version_id)
 JOIN millrace_internal.workflow w USING (workflow_id)
 LEFT JOIN LATERAL millrace_internal.run_tally(r.run_id) n ON true
-LEFT JOIN LATERAL (SELECT count(*)::integer AS gained FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no > 1000000 AND s.shard = r.shard) g ON true
+LEFT JOIN LATERAL (SELECT count(*)::integer AS gained FROM millrace_internal.step s WHERE s.run_id = r.run_id AND millrace_internal.is_gained(s.step_no) AND s.shard = r.shard) g ON true
 -- at least as long as the longest path that is left, in expected seconds
 LEFT JOIN LATERAL (
     SELECT coalesce(max(greatest(0, s.rank - CASE WHEN s.state = 4 THEN extract(epoch FROM millrace_internal.clock() - s.started_at) ELSE 0 END)), 0)::double precision AS remaining

@@ -70,6 +70,27 @@ CALL test.work('x');
 SELECT test.show('often');
 SELECT definition -> 'steps' AS steps FROM millrace_internal.version WHERE run_id = test.run('often');
 
+-- What is said again is answered again, also when the run has ended: who was not told of a success may repeat the call.
+SELECT test.start('grow', 'again', version => 1);
+SELECT test.claim('x');
+SELECT test.grow('again', test.steps('t0') || test.edges('c <- t0'));
+SELECT test.grow('again', test.steps('t1 <- t0', 't2 <- t1') || test.edges('c <- t1'));
+SELECT test.grow('again', test.steps('t1 <- t0', 't2 <- t1') || test.edges('c <- t1'));
+SELECT test.grow('again', test.edges('t2 <- t0'));
+SELECT test.grow('again', test.edges('t2 <- t0'));
+SELECT test.grow('again', test.steps('t2 <- t1'));
+SELECT count(*) FROM test.log('again') WHERE event = 'run_grown';
+-- but another step of the same key is not the same, nor is one of the workflow
+SELECT * FROM test.fails($$ SELECT test.grow('again', test.steps('t1 <- t0 {"delay": 1}')) $$);
+SELECT * FROM test.fails($$ SELECT test.grow('again', test.steps('t1 <- b')) $$);
+SELECT * FROM test.fails($$ SELECT test.grow('again', test.steps('t2 <- t1', 't3')) $$);
+SELECT * FROM test.fails($$ SELECT test.grow('again', test.steps('b <- a')) $$);
+SELECT test.report('x', 'again', 'a', steps => 9);
+SELECT test.report('x', 'again', 'b'), test.report('x', 'again', 't0');
+CALL test.work('x');
+SELECT test.show('again');
+SELECT test.grow('again', test.steps('t1 <- t0', 't2 <- t1') || test.edges('c <- t1'));
+
 -- Needs that have ended count as they ended, by the rule of the new step.
 SELECT test.define('ends', 'good', 'bad', 'below <- bad', 'last <- good {"rule": "all_done"}', 'hold');
 SELECT test.start('ends', 'ends');
