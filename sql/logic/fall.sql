@@ -1,7 +1,7 @@
--- Purpose: before skips spread: the rows that may be touched, taken in one ascending pass (class 2 of docs/locking.md).
+-- Purpose: before skips spread, or steps end that nobody claims: the rows that may be touched, taken in one ascending pass (class 2 of docs/locking.md).
 -- Where no need has ended badly, nothing spreads further than the dependents, and this is not needed.
 
--- Arguments: bad_*  steps that will be skipped; hit_*  dependents that this call counts down
+-- Arguments: bad_*  steps that may be skipped, or end at once; hit_*  dependents that this call counts down
 -- Locks: step rows of all that hangs on them, ascending. Tables changed: step (missing rows are written as pending).
 CREATE OR REPLACE FUNCTION millrace_internal.lock_falling(in_shard smallint, bad_runs bigint[], bad_defs integer[], hit_runs bigint[], hit_defs integer[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$

@@ -126,8 +126,8 @@ BEGIN
         SELECT CASE WHEN d.rule BETWEEN 2 AND 4 AND coalesce(s.needs_left, d.needs_count) <= h.n AND coalesce(s.state, 0) = 0
                     THEN millrace_internal.rule_holds(in_shard, h.run_id, d.version_id, d.needs, d.rule, d.rule_path) END AS verdict,
                c.barred,
-               -- a condition may turn out false until all that it looks at has ended
-               d.traits ? 'when' AND (d.entered OR coalesce(c.barred, true)) OR CASE d.rule WHEN 0 THEN h.bad + coalesce(s.needs_bad, 0) > 0 WHEN 1 THEN false WHEN 2 THEN h.bad + coalesce(s.needs_bad, 0) > 0
+               -- a condition may turn out false until all that it looks at has ended, and a step with a cache may end as it is entered
+               d.traits ? 'when' AND (d.entered OR coalesce(c.barred, true)) OR d.traits ? 'cache' OR CASE d.rule WHEN 0 THEN h.bad + coalesce(s.needs_bad, 0) > 0 WHEN 1 THEN false WHEN 2 THEN h.bad + coalesce(s.needs_bad, 0) > 0
                            WHEN 10 THEN h.bad = h.n ELSE true END AS may_fall OFFSET 0) v;
 END $$;
 COMMENT ON FUNCTION millrace_internal.settle_plan(smallint, bigint[], integer[], integer[], integer[]) IS 'Reads what decides about dependents. Changes nothing.';
