@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# What lies about must not matter: the engine's cost with millions of finished steps stored, and with a million ready steps
-# waiting, beside that of a database without them on the same server.
+# What lies about must not matter: the engine's cost with millions of finished steps stored, with a million ready steps
+# waiting, and with a million steps sleeping, beside that of a database without them on the same server.
 #
 # Without them is not quite empty: every side begins with a million finished steps, so that its indexes have the depth that
 # they have in a partition in use: in the first third of a partition's life some have one level less.
 #
-#   Benchmarks/ballast.sh [--finished N] [--waiting N] [--begun N] [--pairs N] [--steps N] [--json]
+#   Benchmarks/ballast.sh [--finished N] [--waiting N] [--sleeping N] [--begun N] [--pairs N] [--steps N] [--json]
 #
 #   --finished   finished steps that are stored besides (default: 10000000)
 #   --waiting    ready steps that wait, in a queue of their own (default: 1000000)
+#   --sleeping   steps that wait for a time that is far off, each in a run of its own (default: 1000000)
 #   --begun      finished steps that every side begins with (default: 1000000)
 #   --pairs      pairs of measurements, with and without, in turns (default: 5)
 #   --steps      steps of one measurement, in chains of ten (default: 100000)
@@ -20,11 +21,12 @@ set -euo pipefail
 source "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 arguments=("$@")
-finished=10000000 waiting=1000000 begun=1000000 pairs=5 steps=100000 json=false
+finished=10000000 waiting=1000000 sleeping=1000000 begun=1000000 pairs=5 steps=100000 json=false
 while [ $# -gt 0 ]; do
   case $1 in
     --finished) finished=${2:?}; shift 2 ;;
     --waiting) waiting=${2:?}; shift 2 ;;
+    --sleeping) sleeping=${2:?}; shift 2 ;;
     --begun) begun=${2:?}; shift 2 ;;
     --pairs) pairs=${2:?}; shift 2 ;;
     --steps) steps=${2:?}; shift 2 ;;
@@ -33,6 +35,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 require_program
+more_settings=(max_worker_processes=16)   # two for each database
 own_server "${arguments[@]}"
 
 # A claim's steps are of a workflow of one step, in a queue that no agent of the throughput serves; there are always more
@@ -40,7 +43,7 @@ own_server "${arguments[@]}"
 claims=50
 load() {
   new_database "$1"
-  sql "$1" --output=/dev/null --file=Benchmarks/ballast/load.sql --set=finished=$((begun + $2)) --set=waiting="$3"
+  sql "$1" --output=/dev/null --file=Benchmarks/ballast/load.sql --set=finished=$((begun + $2)) --set=waiting="$3" --set=sleeping="$4"
   sql "$1" --command='vacuum (freeze, analyze)'
   await_filled "$1"
 }
@@ -63,12 +66,13 @@ measure() {
 }
 
 start_measuring
-say "$finished finished steps, $waiting ready ones"
+say "$finished finished steps, $waiting ready ones, $sleeping sleeping ones"
 spare=$((100 * claims * 2))
-load empty 0 "$spare"
-load finished "$finished" "$spare"
-load waiting 0 "$waiting"
-for ballast in finished waiting; do
+load empty 0 "$spare" 0
+load finished "$finished" "$spare" 0
+load waiting 0 "$waiting" 0
+load sleeping 0 "$spare" "$sleeping"
+for ballast in finished waiting sleeping; do
   for ((pair = 1; pair <= pairs; pair++)); do
     sides=("$ballast" empty)
     [ $((pair % 2)) -eq 1 ] || sides=(empty "$ballast")

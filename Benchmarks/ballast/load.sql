@@ -3,6 +3,7 @@
 --              completed chains: one run row, ten steps that ran once and whose last version stands alone on its page,
 --              two events a step and two a run; no inputs and no outputs, as steps that do nothing have none
 --   :waiting   ready steps in runs of one, submitted through the engine, in a queue of their own
+--   :sleeping  steps that wait for a time, in runs of one, submitted too
 set synchronous_commit = off;
 create schema benchmark;
 
@@ -10,6 +11,8 @@ select millrace.define_workflow(jsonb_build_object('workflow', 'past', 'defaults
     (select jsonb_agg(jsonb_build_object('key', 's' || i, 'needs', case when i = 1 then '[]'::jsonb else jsonb_build_array('s' || i - 1) end) order by i)
      from generate_series(1, 10) i)));
 select millrace.define_workflow('{"workflow": "waiting", "steps": [{"key": "a", "handler": "noop", "queue": "waiting"}]}');
+
+select millrace.define_workflow('{"workflow": "sleeping", "steps": [{"key": "a", "wait_for": {"duration": "30 days"}}]}');
 
 -- Ten thousand runs a transaction. Kinds of events: 1 run_submitted, 8 step_started, 11 step_completed, 4 run_completed.
 create procedure benchmark.load_finished(steps bigint) language plpgsql as $$
@@ -43,14 +46,15 @@ begin
     end loop;
 end $$;
 
-create procedure benchmark.load_waiting(steps bigint) language plpgsql as $$
+create procedure benchmark.submit(workflow text, steps bigint) language plpgsql as $$
 begin
     while steps > 0 loop
-        perform count(*) from millrace.submit_many('waiting', array_fill(null::jsonb, array[least(steps, 1000)::integer]));
+        perform count(*) from millrace.submit_many(workflow, array_fill(null::jsonb, array[least(steps, 1000)::integer]));
         steps := steps - 1000;
         commit;
     end loop;
 end $$;
 
 call benchmark.load_finished(:finished);
-call benchmark.load_waiting(:waiting);
+call benchmark.submit('waiting', :waiting);
+call benchmark.submit('sleeping', :sleeping);
