@@ -47,6 +47,7 @@ LOGIC_FILES = \
   logic/on_error.sql \
   logic/step_deadline.sql \
   logic/definition_parse.sql \
+  logic/compensation_definition.sql \
   logic/definition_check.sql \
   logic/define.sql \
   logic/paths.sql \
@@ -74,6 +75,7 @@ LOGIC_FILES = \
   logic/sub_run.sql \
   logic/settle.sql \
   logic/phase.sql \
+  logic/compensation.sql \
   logic/report.sql \
   logic/give_back.sql \
   logic/execute_sql.sql \

@@ -80,6 +80,55 @@ struct AuthorTests {
         }
     }
 
+    @Test("What a failed run had done is undone, and the path tells")
+    func compensations() async throws {
+        try await withProgram { program, _ in
+            try program.write(
+                "booking.yaml",
+                """
+                workflow: booking
+                steps:
+                  - { key: room, handler: http, compensate: { handler: cancel-room, input: { id: "$.output.id" } } }
+                  - key: seats
+                    needs: [room]
+                    for_each: [1, 2]
+                    handler: http
+                    compensate: { handler: http, queue: undo, retry: { limit: 1, jitter: 0 } }
+                  - { key: pay, needs: [seats], handler: http }
+                finally:
+                  - { key: tell, handler: noop }
+                """
+            )
+            try program.write(
+                "failing.yaml",
+                """
+                steps:
+                  room: { output: { id: 7 } }
+                  pay: { outcome: fatal, error: "no money" }
+                  "compensate:seats[0]": [{ error: "busy" }, { output: true }]
+                expect:
+                  run: failed
+                  steps: { room: completed, "compensate:room": { state: completed, input: { id: 7 } }, tell: completed }
+                  path:
+                    - room
+                    - ["seats[0]", "seats[1]"]
+                    - pay
+                    - "compensate:seats[1]"
+                    - "compensate:seats[0]"
+                    - "compensate:seats[0]"
+                    - "compensate:room"
+                    - tell
+                """
+            )
+            let told = try await program("test", "booking.yaml", "--mocks", "failing.yaml")
+            #expect(told.status == 0, "\(told.output)\n\(told.errors)")
+
+            #expect(try await program("define", "booking.yaml").status == 0)
+            let graph = try await program("graph", "booking.yaml")
+            #expect(graph.output.contains("undone by cancel-room"), "\(graph.output)")
+        }
+    }
+
     @Test("Signals and people answer when the script says")
     func outside() async throws {
         try await withProgram { program, _ in

@@ -70,7 +70,7 @@ struct GraphTests {
     /// A definition with all that a picture marks.
     private func rich() throws -> StepGraph {
         let workflow = Workflow("rich") {
-            Step("a").noop().onError("sorry")
+            Step("a").noop().onError("sorry").compensate { $0.handler("undo") }
             Step("b").needs("a").noop().when("$.run.x == 1", .sql("select true")).rule(.allCompleted)
             Step("c").needs("b").noop().forEach("$.needs.b.list", parallel: 10, failures: .collect)
             Step("d").workflow("child").rule("b.completed || c.skipped").needs("b", "c")
@@ -88,7 +88,7 @@ struct GraphTests {
         #expect(
             GraphText().render(graph) { $0 == 2 ? StepMark("running", note: "3 of 10") : nil } == """
                 rich  7 steps, 5 edges, 5 levels, at most 2 side by side
-                1  a  noop    [on error sorry]
+                1  a  noop    [on error sorry]  [undone by undo]
                    e  [waits for signal paid]  [in batches of 5]
                 2  b      noop    needs a  [when $.run.x == 1 and sql: select true]
                    sorry  noop    needs a

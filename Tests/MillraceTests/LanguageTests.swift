@@ -45,7 +45,7 @@ struct LanguageTests {
             Step("h").wait(for: .duration(.seconds(5))).deadline(.seconds(9)).window("08:00-20:00 Europe/Berlin")
             Step("i").noop().output(.keep(for: .seconds(60))).outputShape(["type": "object"])
                 .cache(key: "$.run.id", ttl: .seconds(3600)).batch(max: 100, delay: .milliseconds(500), key: "$.run.to")
-                .onError("j")
+                .onError("j").compensate { $0.handler("undo").input(["id": "$.output.id"]).retry(limit: 1) }
             for number in 1...2 where number > 1 { Step("n\(number)").noop().output(.none) }
         }
         .onFailure(.cancel).deadline(.seconds(3600)).output(["x": "$.needs.i"])
@@ -71,7 +71,7 @@ struct LanguageTests {
                 {"key": "h", "wait_for": {"duration": 5}, "deadline": 9, "window": "08:00-20:00 Europe/Berlin"},
                 {"key": "i", "handler": "noop", "output": {"ttl": 60}, "output_shape": {"type": "object"},
                  "cache": {"key": "$.run.id", "ttl": 3600}, "batch": {"max": 100, "delay": 0.5, "key": "$.run.to"},
-                 "on_error": "j"},
+                 "on_error": "j", "compensate": {"handler": "undo", "input": {"id": "$.output.id"}, "retry": {"limit": 1}}},
                 {"key": "n2", "handler": "noop", "output": "none"}
              ]}
             """

@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "millrace.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -150,7 +151,8 @@ version_of(int32 version_id)
 	if (read_row(&plan,
 				 "SELECT w.name, v.version,"
 				 " ARRAY(SELECT d.key FROM millrace_internal.step_definition d"
-				 "       WHERE d.version_id OPERATOR(pg_catalog.=) v.version_id ORDER BY d.def_no)"
+				 "       WHERE d.version_id OPERATOR(pg_catalog.=) v.version_id"
+				 "       AND d.def_no OPERATOR(pg_catalog.<=) 1000000 ORDER BY d.def_no)"
 				 " FROM millrace_internal.version v"
 				 " JOIN millrace_internal.workflow w ON w.workflow_id OPERATOR(pg_catalog.=) v.workflow_id"
 				 " WHERE v.version_id OPERATOR(pg_catalog.=) $1", version_id))
@@ -224,6 +226,13 @@ millrace_version_key(PG_FUNCTION_ARGS)
 	const Version *version = version_of(PG_GETARG_INT32(0));
 	int32		def_no = PG_GETARG_INT32(1);
 
+	if (version != NULL && def_no > MILLRACE_MAX_STEPS && def_no - MILLRACE_MAX_STEPS <= version->key_count)
+	{
+		/* the compensation of a step (logic/compensation_definition.sql) */
+		const char *of = TextDatumGetCString(PointerGetDatum(version->keys[def_no - MILLRACE_MAX_STEPS - 1]));
+
+		PG_RETURN_TEXT_P(cstring_to_text(psprintf("compensate:%s", of)));
+	}
 	if (version == NULL || def_no < 1 || def_no > version->key_count)
 		PG_RETURN_NULL();
 	return copy(DatumGetPointer(version->keys[def_no - 1]));

@@ -69,6 +69,13 @@ is_gained(int32 step_no)
 	return step_no > MILLRACE_MAX_STEPS;
 }
 
+/* What undoes another step, once the run's main steps have ended. */
+static inline bool
+is_compensation(int32 step_no)
+{
+	return step_no > MILLRACE_MAX_STEPS * 1000;
+}
+
 /* A step's priority is added to its run's. */
 static inline int16
 effective_priority(int16 of_run, int16 of_step)

@@ -82,7 +82,8 @@ note(Outcome *outcome, const Completion *completion, int64 receipt_no, const Ste
 	if (is_gained(completion->step_no))
 	{
 		/* SQL knows what it belongs to */
-		add_hit(&outcome->hits, completion->run_id, definition->version_id, -definition->def_no);
+		add_hit(&outcome->hits, completion->run_id, definition->version_id,
+				is_compensation(completion->step_no) ? -completion->step_no : -definition->def_no);
 		return;
 	}
 	for (int i = 0; i < definition->dependent_count; i++)

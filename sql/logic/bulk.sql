@@ -55,6 +55,8 @@ BEGIN
     CROSS JOIN LATERAL (SELECT s.def_no, s.error_class FROM millrace_internal.step s
                         WHERE s.run_id = l.run_id AND s.step_no = l.step_no AND s.shard = l.shard AND s.state = 11 OFFSET 0) s
     WHERE (in_runs IS NULL OR l.run_id = ANY (in_runs))
+      -- of a run that has been compensated, only what could not be undone
+      AND (millrace_internal.is_compensation(l.step_no) OR NOT millrace_internal.is_compensated(r.r))
       AND (failed_from IS NULL OR l.failed_at >= failed_from) AND (failed_to IS NULL OR l.failed_at < failed_to)
       AND (in_class IS NULL OR millrace_internal.class_matches(s.error_class, jsonb_build_array(in_class)))
       AND (in_key IS NULL OR millrace_internal.version_key((r.r).version_id, s.def_no) = in_key)
@@ -96,7 +98,9 @@ BEGIN
             CONTINUE;
         END IF;
         SELECT * INTO held FROM millrace_internal.run n WHERE n.run_id = meant.run_id AND n.shard = (meant.run_id & 255) FOR NO KEY UPDATE;
-        IF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = meant.run_id AND s.shard = held.shard AND s.state = 13) THEN
+        IF millrace_internal.is_compensation(meant.step_nos[1]) THEN
+            steps := millrace_internal.compensations_again(held, meant.step_nos);
+        ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = meant.run_id AND s.shard = held.shard AND s.state = 13) THEN
             -- the failure has cancelled the rest, which only runs again as a whole
             steps := millrace.retry(meant.run_id);
         ELSE
@@ -136,7 +140,7 @@ BEGIN
                                  coalesce(states, '{running,paused,failed}'), tenant, created_from, created_to, max_runs) l
         -- a run whose last steps are under way is let come to its end; one that a failure has cancelled can only be retried
         WHERE EXISTS (SELECT FROM millrace_internal.run r WHERE r.run_id = l.run_id AND r.shard = (l.run_id & 255) AND (r.phase IS NULL OR r.finished_at IS NOT NULL))
-          AND NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = l.run_id AND s.shard = (l.run_id & 255) AND s.state = 13)
+          AND (millrace_internal.is_compensation(l.step_nos[1]) OR NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = l.run_id AND s.shard = (l.run_id & 255) AND s.state = 13))
         ORDER BY l.run_id
     LOOP
         IF dry_run IS NOT TRUE THEN
@@ -172,6 +176,8 @@ BEGIN
         PERFORM millrace_internal.runs_hold(0::smallint, found);
     END IF;
     FOREACH meant IN ARRAY found LOOP
+        -- a run that is being undone is let come to its end
+        CONTINUE WHEN EXISTS (SELECT FROM millrace_internal.run r WHERE r.run_id = meant AND r.shard = (meant & 255) AND r.phase = 1);
         IF dry_run IS NOT TRUE AND NOT millrace_internal.cancel_rest((meant & 255)::smallint, meant, 12::smallint, reason) THEN
             CONTINUE;
         END IF;

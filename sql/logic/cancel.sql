@@ -27,16 +27,23 @@ DECLARE
     now_at  timestamptz;
     xact    bigint;
     held    record;
-    last    boolean;    -- nothing follows what is cancelled
+    phased  boolean;    -- something may follow what is cancelled
 BEGIN
     PERFORM millrace_internal.lock_run_steps(in_shard, in_run_id, true);
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = in_run_id AND n.shard = in_shard FOR NO KEY UPDATE;
     IF r.finished_at IS NOT NULL THEN
         RETURN false;
     END IF;
-    last := NOT (SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = r.version_id) OR coalesce(r.phase = 2, false);
     now_at := millrace_internal.clock();
     xact := pg_current_xact_id()::text::bigint;
+    IF r.phase = 1 AND r.ends_as = 11 THEN
+        -- what is asked for is what goes on: the run is undone. A second cancel gives that up.
+        UPDATE millrace_internal.run n SET ends_as = 12 WHERE n.run_id = in_run_id AND n.shard = in_shard;
+        INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
+        VALUES (in_run_id, now_at, xact, in_shard, 17, jsonb_strip_nulls(jsonb_build_object('state', 'cancelled', 'reason', reason)));
+        RETURN true;
+    END IF;
+    phased := (SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = r.version_id);
     FOR held IN
         SELECT s.agent_id, array_agg(s.run_id) AS runs, array_agg(s.step_no) AS steps, array_agg(s.token) AS tokens, array_agg(s.receipt_no) AS receipts
         FROM millrace_internal.step s WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state = 4 AND s.agent_id > 0
@@ -52,13 +59,13 @@ BEGIN
         UPDATE millrace_internal.step s SET state = 13, finished_at = now_at
         WHERE s.run_id = in_run_id AND s.shard = in_shard AND s.state < 10
           -- steps of finally have rows before their time where the run was reopened
-          AND (last OR NOT EXISTS (SELECT FROM millrace_internal.step_definition d WHERE d.version_id = s.version_id AND d.def_no = s.def_no AND d.finally))
+          AND (r.phase = 2 OR NOT phased OR NOT EXISTS (SELECT FROM millrace_internal.step_definition d WHERE d.version_id = s.version_id AND d.def_no = s.def_no AND d.finally))
         RETURNING s.step_no, s.attempts, s.agent_id, s.started_at)
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind)
     SELECT in_run_id, now_at, xact, g.step_no, CASE WHEN g.attempts > 0 THEN nullif(g.agent_id, 0) END, g.attempts, in_shard, 14 FROM gone g ORDER BY g.step_no;
     DELETE FROM millrace_internal.wait w WHERE w.run_id = in_run_id AND w.shard = in_shard;
     PERFORM millrace_internal.batch_leave(in_shard, in_run_id);
-    IF NOT last THEN
+    IF phased THEN
         -- a paused run goes on to its end: what was to be held has gone
         UPDATE millrace_internal.run u SET state = 1, closing_left = 0 WHERE u.run_id = in_run_id AND u.shard = in_shard;
         PERFORM millrace_internal.run_next_phase(in_shard, in_run_id, final_state, reason);

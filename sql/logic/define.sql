@@ -64,8 +64,7 @@ RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enabl
 DECLARE
     new_id   integer := nextval('millrace_internal.version_id_seq');
     keys     text[];
-    handlers text[];
-    queues   text[];
+    names    record;
     rules    smallint[];
     expected real[];
     froms    integer[];
@@ -73,13 +72,14 @@ DECLARE
     main     integer := jsonb_array_length(definition -> 'steps');
     g        record;
 BEGIN
-    SELECT array_agg(s.key ORDER BY s.ordinal), array_agg(DISTINCT s.handler), array_agg(DISTINCT s.queue), array_agg(s.rule ORDER BY s.ordinal),
+    SELECT array_agg(s.key ORDER BY s.ordinal), array_agg(s.rule ORDER BY s.ordinal),
            array_agg(coalesce(millrace_internal.seconds(s.expected), 1)::real ORDER BY s.ordinal)
-    INTO keys, handlers, queues, rules, expected
+    INTO keys, rules, expected
     FROM millrace_internal.definition_steps(definition) s;
     -- queues before handlers, as everywhere: two calls that bring the same new names wait for each other in one order
-    PERFORM millrace_internal.queue_ids(queues);
-    PERFORM millrace_internal.handler_ids(handlers);
+    names := millrace_internal.definition_names(definition);
+    PERFORM millrace_internal.queue_ids(names.queues);
+    PERFORM millrace_internal.handler_ids(names.handlers);
 
     SELECT array_agg(k.ord::integer), array_agg(n.ordinal) INTO froms, tos
     FROM millrace_internal.definition_needs(definition) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)
@@ -98,7 +98,7 @@ BEGIN
             WHERE g.needs_count[n.def_no] = 0 AND n.ordinal <= main AND millrace_internal.is_looked_at(s.traits)),
            (SELECT array_agg(n.def_no ORDER BY n.def_no) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.needs_count[n.def_no] = 0 AND n.ordinal > main),
            nullif((SELECT count(*) FROM unnest(g.def_no) WITH ORDINALITY n (def_no, ordinal) WHERE g.closing[n.def_no] AND n.ordinal > main), 0),
-           definition ? 'finally' AND jsonb_array_length(definition -> 'finally') > 0,
+           millrace_internal.is_phased(definition),
            millrace_internal.seconds(definition -> 'deadline'),
            g.graph, definer::regrole, path_of_definer;
 
@@ -107,6 +107,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.version_create(integer, jsonb, bytea, name, text, boolean) IS
 'Writes a checked definition as the next version of a workflow, its graph computed. Tables changed: version, step_definition, queue, handler.';
+
+CREATE OR REPLACE FUNCTION millrace_internal.retry_policy(retry jsonb)
+RETURNS TABLE (retry_limit integer, backoff double precision, factor double precision, longest double precision, jitter double precision, classes jsonb)
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce((retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(retry -> 'backoff'), 1),
+           coalesce(round((retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(retry -> 'max'), 300),
+           coalesce(round((retry ->> 'jitter')::numeric, 9)::double precision, 0.1),
+           nullif(jsonb_strip_nulls(jsonb_build_object('on', retry -> 'on', 'never_on', retry -> 'never_on')), '{}')
+$$;
+COMMENT ON FUNCTION millrace_internal.retry_policy(jsonb) IS 'The retry policy of a step, with its defaults.';
 
 -- Arguments: definition  checked; expected, def_nos  by ordinal: of each of its steps
 --            graph, levels ... dependents  by def_no, as logic/graph.sql answers them: of all steps of the version
@@ -125,10 +135,7 @@ BEGIN
     SELECT new_id, n.def_no, s.key, definition ->> 'workflow', h.handler_id, s.handler, q.queue_id,
            -- a step without needs has nothing to judge
            CASE WHEN b.needs_count = 0 THEN 0 ELSE s.rule END, s.rule_path, s.priority, h.takes_input OR s.input IS NOT NULL AND s.handler <> 'sql',
-           coalesce((s.retry ->> 'limit')::numeric::integer, 0), coalesce(millrace_internal.seconds(s.retry -> 'backoff'), 1),
-           coalesce(round((s.retry ->> 'factor')::numeric, 9)::double precision, 2), coalesce(millrace_internal.seconds(s.retry -> 'max'), 300),
-           coalesce(round((s.retry ->> 'jitter')::numeric, 9)::double precision, 0.1),
-           nullif(jsonb_strip_nulls(jsonb_build_object('on', s.retry -> 'on', 'never_on', s.retry -> 'never_on')), '{}'),
+           r.retry_limit, r.backoff, r.factor, r.longest, r.jitter, r.classes,
            millrace_internal.seconds(s.timeout), nullif(millrace_internal.seconds(s.delay), 0), expected[s.ordinal],
            f.settings, f.input, f.fills, s.required, b.level, b.rank, b.needs_count, b.closing,
            nullif(dependents[b.first_dependent:b.past_dependents - 1], '{}'), nullif(millrace_internal.graph_needs(graph, n.def_no) || coalesce(looked_up.needs, '{}'), '{}'),
@@ -143,7 +150,9 @@ BEGIN
     LEFT JOIN (SELECT k.key, def_nos[k.ord] AS def_no FROM unnest(keys) WITH ORDINALITY k (key, ord)) takes_over ON takes_over.key = s.on_error
     JOIN millrace_internal.handler h ON h.name = s.handler
     JOIN millrace_internal.queue q ON q.name = s.queue
+    CROSS JOIN LATERAL millrace_internal.retry_policy(s.retry) r
     CROSS JOIN LATERAL millrace_internal.fill_prepare(s.settings, s.input) f;
+    PERFORM millrace_internal.compensations_write(new_id, definition, def_nos);
 END $$;
 COMMENT ON FUNCTION millrace_internal.definitions_write(integer, jsonb, real[], bytea, integer[], integer[], real[], integer[], boolean[], integer[], integer[]) IS
 'Writes the steps of a definition into a version. Tables changed: step_definition.';

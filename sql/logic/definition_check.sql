@@ -6,11 +6,12 @@ CREATE OR REPLACE FUNCTION millrace_internal.definition_keys(place text)
 RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE place
         WHEN 'workflow' THEN ARRAY['workflow', 'description', 'on_failure', 'defaults', 'deadline', 'steps', 'finally', 'output']
-        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version', 'batch', 'window', 'on_error', 'deadline']
+        WHEN 'step' THEN ARRAY['key', 'needs', 'handler', 'with', 'input', 'required', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected', 'description', 'when', 'wait_for', 'output', 'output_shape', 'cache', 'for_each', 'workflow', 'version', 'batch', 'window', 'on_error', 'deadline', 'compensate']
         WHEN 'for_each' THEN ARRAY['in', 'parallel', 'failures', 'chunk']
         WHEN 'defaults' THEN ARRAY['handler', 'rule', 'retry', 'timeout', 'queue', 'priority', 'delay', 'expected']
         WHEN 'condition' THEN ARRAY['sql', 'timeout', 'cache']
         WHEN 'batch' THEN ARRAY['max', 'delay', 'key', 'urgent']
+        WHEN 'compensate' THEN ARRAY['handler', 'with', 'input', 'required', 'retry', 'timeout', 'queue']
         WHEN 'wait_for' THEN millrace_internal.wait_kinds() || ARRAY['on_timeout']
         WHEN 'person' THEN ARRAY['assignee', 'candidates', 'title', 'answer']
         WHEN 'retry' THEN ARRAY['limit', 'backoff', 'factor', 'max', 'jitter', 'on', 'never_on'] END
@@ -115,6 +116,9 @@ BEGIN
     RETURN QUERY SELECT b.path, b.code, b.message, b.hint FROM millrace_internal.batch_problems(step, at_path) b;
     IF step ? 'window' THEN
         RETURN QUERY SELECT w.path, w.code, w.message, w.hint FROM millrace_internal.window_problems(step, at_path) w;
+    END IF;
+    IF step ? 'compensate' OR starts_with(step ->> 'key', 'compensate:') THEN
+        RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.compensation_problems(step, at_path) c;
     END IF;
     RETURN QUERY
     SELECT at_path || p.suffix, p.code, format(p.message, at_path), p.hint
@@ -302,20 +306,26 @@ BEGIN
 
     RETURN QUERY SELECT c.path, c.code, c.message, c.hint FROM millrace_internal.condition_statement_problems(definition, definer, path_of_definer) c;
     FOR s IN
-        SELECT e.ord, e.step FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
-        WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql' AND NOT e.step ?| '{wait_for,workflow}'
+        SELECT u.place, u.key, u.step
+        FROM (SELECT millrace_internal.node_path(definition, e.ord) AS place, e.ord, e.step ->> 'key' AS key, e.step
+              FROM jsonb_array_elements(millrace_internal.definition_nodes(definition)) WITH ORDINALITY e (step, ord)
+              WHERE coalesce(e.step ->> 'handler', definition -> 'defaults' ->> 'handler') = 'sql' AND NOT e.step ?| '{wait_for,workflow}'
+              UNION ALL
+              SELECT format('steps[%s].compensate', e.ord - 1), e.ord, 'compensate:' || (e.step ->> 'key'), e.step -> 'compensate'
+              FROM jsonb_array_elements(definition -> 'steps') WITH ORDINALITY e (step, ord) WHERE e.step -> 'compensate' ->> 'handler' = 'sql') u
+        ORDER BY u.ord, u.place
     LOOP
-        path := millrace_internal.node_path(definition, s.ord) || '.with.statement';
+        path := s.place || '.with.statement';
         BEGIN
             IF coalesce(jsonb_typeof(s.step -> 'with' -> 'statement'), '') <> 'string' THEN
-                code := 'MR111'; message := format('%s has no statement', millrace_internal.node_path(definition, s.ord));
+                code := 'MR111'; message := format('%s has no statement', s.place);
                 hint := 'A sql step has "with": {"statement": "select ..."}; $1 is its input.';
                 RETURN NEXT;
             ELSE
                 PERFORM millrace_internal.check_sql(definer::regrole, s.step -> 'with' ->> 'statement', path_of_definer);
             END IF;
         EXCEPTION WHEN OTHERS THEN
-            code := 'MR110'; message := format('the statement of step "%s" cannot be used: %s', s.step ->> 'key', SQLERRM);
+            code := 'MR110'; message := format('the statement of step "%s" cannot be used: %s', s.key, SQLERRM);
             GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_DETAIL;
             hint := nullif(concat_ws(' ', nullif(hint, ''), format('It is checked with the rights of %s.', definer)), '');
             RETURN NEXT;
@@ -330,7 +340,7 @@ RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(
         pg_catalog.jsonb_typeof(step) = 'object'
         AND step - ARRAY['key', 'needs', 'handler', 'with', 'expected'] = '{}'
-        AND pg_catalog.jsonb_typeof(step -> 'key') = 'string' AND pg_catalog.octet_length(step ->> 'key') BETWEEN 1 AND 200 AND step ->> 'key' !~ '[[:cntrl:]]'
+        AND pg_catalog.jsonb_typeof(step -> 'key') = 'string' AND pg_catalog.octet_length(step ->> 'key') BETWEEN 1 AND 200 AND step ->> 'key' !~ '[[:cntrl:]]|^compensate:'
         AND CASE WHEN step ? 'handler' THEN step ->> 'handler' IN ('noop', 'sleep') ELSE defaults ? 'handler' END
         AND (NOT step ? 'with' OR (pg_catalog.jsonb_typeof(step -> 'with') = 'object' AND pg_catalog.pg_column_size(step -> 'with') < 1000
              AND NOT millrace_internal.may_fill(step -> 'with')))

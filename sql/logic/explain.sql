@@ -24,7 +24,7 @@ DECLARE
     on_path       integer[] := millrace_internal.graph_critical_path(graph_value, takes);
     d             record;
 BEGIN
-    FOR d IN SELECT s.def_no, s.needs FROM millrace_internal.step_definition s WHERE s.version_id = in_version_id AND s.needs IS NOT NULL ORDER BY s.level, s.def_no LOOP
+    FOR d IN SELECT s.def_no, s.needs FROM millrace_internal.step_definition s WHERE s.version_id = in_version_id AND NOT millrace_internal.is_gained(s.def_no) AND s.needs IS NOT NULL ORDER BY s.level, s.def_no LOOP
         starts[d.def_no] := (SELECT max(starts[n] + takes[n]) FROM unnest(d.needs) n);
     END LOOP;
     RETURN QUERY
@@ -35,7 +35,7 @@ BEGIN
            CASE WHEN cardinality(takes) <= 20000 THEN cardinality(millrace_internal.graph_ancestors(graph_value, s.def_no)) END,
            CASE WHEN cardinality(takes) <= 20000 THEN cardinality(millrace_internal.graph_descendants(graph_value, s.def_no)) END,
            CASE WHEN cardinality(takes) <= 20000 THEN cardinality(millrace_internal.graph_fall(graph_value, s.def_no)) END
-    FROM millrace_internal.step_definition s WHERE s.version_id = in_version_id
+    FROM millrace_internal.step_definition s WHERE s.version_id = in_version_id AND NOT millrace_internal.is_gained(s.def_no)
     ORDER BY starts[s.def_no], ranks[s.def_no] DESC, s.def_no;
 END $$;
 COMMENT ON FUNCTION millrace.explain_workflow(text, integer) IS

@@ -35,7 +35,7 @@ BEGIN
     WITH mine AS MATERIALIZED (
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
         SELECT u.ord, s.run_id, s.step_no, s.version_id, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, r.wait,
-               CASE WHEN millrace_internal.is_gained(s.step_no) THEN ARRAY[-s.def_no] ELSE d.dependents END AS dependents, d.closing AND NOT millrace_internal.is_gained(s.step_no) AS closing,
+               CASE WHEN millrace_internal.is_compensation(s.step_no) THEN ARRAY[-s.step_no] WHEN millrace_internal.is_gained(s.step_no) THEN ARRAY[-s.def_no] ELSE d.dependents END AS dependents, d.closing AND NOT millrace_internal.is_gained(s.step_no) AS closing,
                d.on_error IS NOT NULL AS handled,
                CASE WHEN u.code = 1 THEN 10
                     WHEN u.code = 5 THEN 2
@@ -83,7 +83,7 @@ BEGIN
         FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) AND NOT millrace_internal.is_gained(o.step_no) GROUP BY 1),
     dead AS (
         INSERT INTO millrace_internal.dead_letter (shard, run_id, step_no, failed_at)
-        SELECT in_shard, o.run_id, o.step_no, o.at FROM own o WHERE o.next = 11 AND NOT o.handled AND NOT millrace_internal.is_gained(o.step_no) ORDER BY o.run_id, o.step_no
+        SELECT in_shard, o.run_id, o.step_no, o.at FROM own o WHERE o.next = 11 AND NOT o.handled AND (NOT millrace_internal.is_gained(o.step_no) OR millrace_internal.is_compensation(o.step_no)) ORDER BY o.run_id, o.step_no
         ON CONFLICT (run_id, step_no, shard) DO UPDATE SET failed_at = excluded.failed_at),
     receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
     SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n,

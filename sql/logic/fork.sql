@@ -7,7 +7,9 @@ DECLARE
     def   millrace_internal.step_definition := millrace_internal.step_by_key(r.version_id, from_step);
 BEGIN
     PERFORM millrace_internal.require_read_committed();
-    IF def.finally THEN
+    IF r.finished_at IS NULL AND EXISTS (SELECT FROM millrace_internal.step_definition d WHERE d.version_id = r.version_id AND millrace_internal.is_gained(d.def_no)) THEN
+        PERFORM millrace_internal.fail('MR075', format('run %s has not ended, and its steps have compensations', r.run_id), 'What the new run would keep may yet be undone.', 'Fork it when it has ended.');
+    ELSIF def.finally OR millrace_internal.is_gained(def.def_no) THEN
         PERFORM millrace_internal.fail('MR039', format('step "%s" runs when all others of its run have ended', def.key), NULL, 'Name one of the main steps.');
     ELSIF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state > 0) THEN
         PERFORM millrace_internal.fail('MR039', format('step "%s" of run %s has not been reached', def.key, r.run_id), NULL, 'Name a step that has run, or that has become ready.');
@@ -17,7 +19,8 @@ END $$;
 COMMENT ON FUNCTION millrace.fork(bigint, text) IS
 'Starts a run of the same version, with the same input, tenant, priority and labels, in which the results of the given run are kept but for this step and all below it: completed steps with their outputs,
 and failures that another step has handled. All others run anew. Answers the new run''s id; the given run stays as it is.
-Errors: MR013 unknown run, MR014 unknown step, MR039 not reached, or a step of finally, MR043. Tables changed: as submit, output.';
+What has been compensated runs anew too, with all below it. Errors: MR013 unknown run, MR014 unknown step, MR039 not reached, or a step of finally, MR043,
+MR075 a run with compensations that has not ended. Tables changed: as submit, output.';
 
 -- Tables changed: run, run_input, step, output, event; version, step_definition for a run that had grown; as settle.
 CREATE OR REPLACE FUNCTION millrace_internal.fork(r millrace_internal.run, from_def millrace_internal.step_definition)
@@ -36,7 +39,7 @@ BEGIN
     PERFORM millrace_internal.settle_in(), millrace_internal.partitions_ensure();
     r.version_id := millrace_internal.version_for_run(r.version_id, new_id);
     SELECT ver.closing, ver.deadline, ver.graph INTO v FROM millrace_internal.version ver WHERE ver.version_id = r.version_id;
-    again := from_def.def_no || millrace_internal.graph_descendants(v.graph, from_def.def_no);
+    again := ARRAY(SELECT DISTINCT below FROM unnest(from_def.def_no || millrace_internal.compensated_steps(r)) n, unnest(n || millrace_internal.graph_descendants(v.graph, n)) below);
 
     INSERT INTO millrace_internal.run (run_id, version_id, tenant_id, shard, priority, state, closing_left, created_at, deadline, labels, trace)
     VALUES (new_id, r.version_id, r.tenant_id, r.shard, r.priority, 1, v.closing, now_at, now_at + make_interval(secs => v.deadline), r.labels, r.trace);
@@ -76,7 +79,7 @@ BEGIN
                      JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = s.def_no
                      CROSS JOIN LATERAL unnest(d.dependents) dependent
                      WHERE s.run_id = new_id AND s.shard = r.shard GROUP BY 1) k ON k.dependent = d.def_no
-          WHERE d.version_id = r.version_id AND NOT d.finally AND (d.needs_count = 0 OR k.n > 0)
+          WHERE d.version_id = r.version_id AND NOT d.finally AND NOT millrace_internal.is_gained(d.def_no) AND (d.needs_count = 0 OR k.n > 0)
             AND NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = new_id AND s.step_no = d.def_no AND s.shard = r.shard)) h;
     PERFORM millrace_internal.settle(r.shard, hits.runs, hits.defs, hits.n, hits.bad, NULL, NULL, NULL, NULL, NULL, 0);
     PERFORM millrace_internal.run_recount(r.shard, new_id);

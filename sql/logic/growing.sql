@@ -134,7 +134,7 @@ BEGIN
                                            UNION ALL SELECT need FROM jsonb_each(growth -> 'edges') e, jsonb_array_elements_text(e.value) need
                                            UNION ALL SELECT step ->> 'key' FROM jsonb_array_elements(part -> 'steps') step WHERE jsonb_typeof(step) = 'object') u (k) WHERE k IS NOT NULL);
     known := ARRAY(SELECT d.key FROM unnest(named) k CROSS JOIN LATERAL (
-                       SELECT d.key FROM millrace_internal.step_definition d WHERE d.key = k AND d.version_id = v.version_id OFFSET 0) d);
+                       SELECT d.key FROM millrace_internal.step_definition d WHERE d.key = k AND d.version_id = v.version_id AND NOT millrace_internal.is_gained(d.def_no) OFFSET 0) d);
     RETURN QUERY
     SELECT format('steps[%s].key', ord - 1), 'MR103', format('the run has a step "%s" already', step ->> 'key'), 'Keys are unique in a run.'
     FROM jsonb_array_elements(part -> 'steps') WITH ORDINALITY s (step, ord) WHERE jsonb_typeof(step) = 'object' AND step ->> 'key' = ANY (known);
@@ -218,6 +218,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     part     jsonb := millrace_internal.growth_part(v, growth);
+    names    record;
     keys     text[];
     rules    smallint[];
     expected real[];
@@ -230,8 +231,9 @@ BEGIN
            coalesce(array_agg(coalesce(millrace_internal.seconds(s.expected), 1)::real ORDER BY s.ordinal), '{}')
     INTO keys, rules, expected
     FROM millrace_internal.definition_steps(part) s;
-    PERFORM millrace_internal.queue_ids(ARRAY(SELECT DISTINCT s.queue FROM millrace_internal.definition_steps(part) s));
-    PERFORM millrace_internal.handler_ids(ARRAY(SELECT DISTINCT s.handler FROM millrace_internal.definition_steps(part) s));
+    names := millrace_internal.definition_names(part);
+    PERFORM millrace_internal.queue_ids(names.queues);
+    PERFORM millrace_internal.handler_ids(names.handlers);
 
     WITH edge (need, dependent) AS MATERIALIZED (
         SELECT n.key, keys[n.ordinal] FROM millrace_internal.definition_needs(part) n
@@ -279,6 +281,7 @@ BEGIN
     v.inline := true;
     v.content_hash := sha256(convert_to(format('%s of run %s', new_id, in_run_id), 'UTF8'));
     v.definition := definition;
+    v.phased := v.phased OR millrace_internal.is_phased(definition);
     v.steps := cardinality(needs_counts);
     v.edges := (SELECT count(*) FROM millrace_internal.graph_edges(graph));
     v.closing := (SELECT count(*) FROM unnest(closings) c WHERE c);
@@ -294,6 +297,8 @@ CREATE OR REPLACE FUNCTION millrace_internal.definitions_copy(old_id integer, ne
     levels integer[], ranks real[], needs_counts integer[], closings boolean[], dependents_start integer[], dependents integer[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_mergejoin = off SET jit = off AS $$
 #variable_conflict use_variable
+DECLARE
+    compensation millrace_internal.step_definition;
 BEGIN
     INSERT INTO millrace_internal.step_definition (version_id, def_no, key, workflow, handler_id, handler, queue_id, rule, rule_path, priority, takes_input,
         retry_limit, retry_backoff, retry_factor, retry_max, retry_jitter, retry_classes, timeout, delay, expected,
@@ -307,6 +312,10 @@ BEGIN
     JOIN unnest(levels, ranks, needs_counts, closings, dependents_start[1:cardinality(levels)], dependents_start[2:])
          WITH ORDINALITY b (level, rank, needs_count, closing, first_dependent, past_dependents, def_no) ON b.def_no = d.def_no
     WHERE d.version_id = old_id;
+    FOR compensation IN SELECT n.* FROM millrace_internal.step_definition n WHERE n.version_id = old_id AND millrace_internal.is_gained(n.def_no) LOOP
+        compensation.version_id := new_id;
+        INSERT INTO millrace_internal.step_definition SELECT compensation.*;
+    END LOOP;
 END $$;
 COMMENT ON FUNCTION millrace_internal.definitions_copy(integer, integer, integer[], bytea, integer[], real[], integer[], boolean[], integer[], integer[]) IS
 'Copies the steps of a version, with what a changed graph says of them.';

@@ -38,7 +38,7 @@ BEGIN
     IF whole THEN
         PERFORM millrace_internal.materialise(in_shard, array_agg(r.run_id ORDER BY d.def_no), array_agg(d.def_no ORDER BY d.def_no))
         FROM millrace_internal.run r JOIN millrace_internal.step_definition d USING (version_id)
-        WHERE r.run_id = in_run_id AND r.shard = in_shard AND r.finished_at IS NULL AND (NOT d.finally OR r.phase = 2);
+        WHERE r.run_id = in_run_id AND r.shard = in_shard AND r.finished_at IS NULL AND NOT millrace_internal.is_gained(d.def_no) AND (NOT d.finally OR r.phase = 2);
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.lock_run_steps(smallint, bigint, boolean) IS 'Takes a whole run''s steps, in lock order.';

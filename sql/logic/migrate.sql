@@ -3,7 +3,7 @@
 -- What may change in a step that is past pending: nothing of what it does, only how the engine goes about it from now on.
 CREATE OR REPLACE FUNCTION millrace_internal.is_policy(part text)
 RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT part IN ('description', 'expected', 'retry', 'timeout', 'delay', 'priority', 'queue')
+    SELECT part IN ('description', 'expected', 'retry', 'timeout', 'delay', 'priority', 'queue', 'compensate')
 $$;
 COMMENT ON FUNCTION millrace_internal.is_policy(text) IS 'Parts of a step that do not say what it does.';
 
@@ -90,7 +90,7 @@ BEGIN
         PERFORM millrace_internal.run_move(r, v, new_id, dropped);
         INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
         VALUES (r.run_id, millrace_internal.clock(), pg_current_xact_id()::text::bigint, r.shard, 31, jsonb_build_object('from_version', v.version, 'to_version', target.version));
-        PERFORM millrace_internal.settle_anew(r.shard, r.run_id, new_id, ARRAY(SELECT d.def_no FROM millrace_internal.step_definition d WHERE d.version_id = new_id AND NOT d.finally));
+        PERFORM millrace_internal.settle_anew(r.shard, r.run_id, new_id, ARRAY(SELECT d.def_no FROM millrace_internal.step_definition d WHERE d.version_id = new_id AND NOT d.finally AND NOT millrace_internal.is_gained(d.def_no)));
     END IF;
     RETURN QUERY
     SELECT c.key, c.state, c.change, c.old, c.new, c.allowed
@@ -137,6 +137,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.version_migrate(r millrace_internal
 RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_nestloop = off SET enable_mergejoin = off SET jit = off AS $$
 DECLARE
     new_id   integer := nextval('millrace_internal.version_id_seq');
+    names    record;
     keys     text[];
     numbers  integer[];
     rules    smallint[];
@@ -160,8 +161,9 @@ BEGIN
                  coalesce(d.def_no, v.steps + (row_number() OVER (PARTITION BY d.def_no IS NULL ORDER BY s.ordinal))::integer) AS number
           FROM millrace_internal.definition_steps(becomes) s
           LEFT JOIN millrace_internal.step_definition d ON d.version_id = v.version_id AND d.key = s.key) s;
-    PERFORM millrace_internal.queue_ids(ARRAY(SELECT DISTINCT s.queue FROM millrace_internal.definition_steps(becomes) s));
-    PERFORM millrace_internal.handler_ids(ARRAY(SELECT DISTINCT s.handler FROM millrace_internal.definition_steps(becomes) s));
+    names := millrace_internal.definition_names(becomes);
+    PERFORM millrace_internal.queue_ids(names.queues);
+    PERFORM millrace_internal.handler_ids(names.handlers);
 
     SELECT coalesce(array_agg(numbers[k.ord]), '{}'), coalesce(array_agg(numbers[n.ordinal]), '{}') INTO froms, tos
     FROM millrace_internal.definition_needs(becomes) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)

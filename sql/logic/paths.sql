@@ -7,7 +7,7 @@ SELECT w.name AS workflow, v.version, d.key, d.def_no AS step_no, d.level, millr
        millrace_internal.graph_descendants(v.graph, d.def_no) AS descendants, v.run_id
 FROM millrace_internal.version v
 JOIN millrace_internal.workflow w USING (workflow_id)
-JOIN millrace_internal.step_definition d USING (version_id);
+JOIN millrace_internal.step_definition d ON d.version_id = v.version_id AND NOT millrace_internal.is_gained(d.def_no);
 COMMENT ON VIEW millrace.dependency_paths IS
 'For each step of each version, and of each run that has a version of its own (run_id): all it waits for and all that waits for it (step numbers), its level, and its rank in expected seconds.';
 

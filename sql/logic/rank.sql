@@ -36,7 +36,7 @@ BEGIN
                JOIN millrace_internal.step_definition o ON o.version_id = m.version_id AND o.def_no = m.def_no
                JOIN millrace_internal.step_definition own ON own.key = o.key AND own.version_id = v.version_id AND own.handler_id = o.handler_id
                WHERE v.version_id = in_version_id) m USING (def_no)
-    WHERE d.version_id = in_version_id
+    WHERE d.version_id = in_version_id AND NOT millrace_internal.is_gained(d.def_no)
     WINDOW all_steps AS ()
     ORDER BY d.def_no;
 END $$;

@@ -94,8 +94,8 @@ BEGIN
                 ORDER BY e.event_id LIMIT missing)
             SELECT c.event_id, c.run_id, c.step_no, millrace_internal.event_kind_name(c.kind), c.attempt, c.agent_id, c.at, c.data,
                    millrace_internal.version_workflow(r.version_id), millrace_internal.version_number(r.version_id), millrace_internal.tenant_name(r.tenant_id),
-                   -- a step that was added to a run later says itself which definition is its own
-                   coalesce(millrace_internal.version_key(r.version_id, c.step_no), (
+                   -- a step that was added to a run later, or that the run has gained, says itself which definition is its own
+                   coalesce(CASE WHEN NOT millrace_internal.is_gained(c.step_no) THEN millrace_internal.version_key(r.version_id, c.step_no) END, (
                         SELECT millrace_internal.version_key(r.version_id, s.def_no) FROM millrace_internal.step s
                         WHERE s.run_id = c.run_id AND s.step_no = c.step_no AND s.shard = (c.run_id & 255))),
                    CASE WHEN c.event_id < e.last_id THEN NULL

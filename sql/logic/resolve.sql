@@ -19,7 +19,10 @@ BEGIN
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = r.run_id AND n.shard = r.shard FOR NO KEY UPDATE;
     -- once more: the run may have got another version meanwhile, with other dependents
     def := millrace_internal.step_by_key(r.version_id, resolve.key);
-    IF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state = 11) THEN
+    IF millrace_internal.is_gained(def.def_no) THEN
+        PERFORM millrace_internal.compensation_resolve(r, def, output, resolved_by, reason);
+        RETURN;
+    ELSIF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state = 11) THEN
         PERFORM millrace_internal.fail('MR035', format('step "%s" of run %s has not failed', def.key, r.run_id), NULL, 'Only a failed step can be resolved.');
     ELSIF EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.shard = r.shard AND NOT millrace_internal.is_gained(s.step_no) AND s.state = 13) THEN
         PERFORM millrace_internal.fail('MR035', format('run %s was cancelled', r.run_id), NULL, 'Retry the whole run: millrace.retry(run_id).');
@@ -40,7 +43,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace.resolve(bigint, text, jsonb, text, text) IS
 'A failed step counts as completed with this output; what was skipped because of it is pending again, and ready where nothing else is missing.
-Errors: MR013, MR014, MR035 not failed or its run was cancelled, MR042 output too large, MR045 of another shape than declared. Locks: the run''s step rows, ascending, then the run. Tables changed: step, output, run, event, ready (plain tier).';
+Errors: MR013, MR014, MR035 not failed or its run was cancelled, MR042 output too large, MR045 of another shape than declared, MR075 the run has been compensated. Locks: the run''s step rows, ascending, then the run. Tables changed: step, output, run, event, ready (plain tier).';
 
 -- The rows are locked already, the run's too: skips that follow end closing steps as everywhere.
 CREATE OR REPLACE FUNCTION millrace_internal.settle_resolved(in_shard smallint, in_run_id bigint, dependents integer[])

@@ -13,6 +13,9 @@ BEGIN
     END IF;
     PERFORM millrace_internal.lock_run_steps(r.shard, r.run_id, false);
     SELECT * INTO r FROM millrace_internal.run n WHERE n.run_id = r.run_id AND n.shard = r.shard FOR NO KEY UPDATE;
+    IF millrace_internal.is_gained(def.def_no) THEN
+        RETURN millrace_internal.compensation_retry(r, def);
+    END IF;
     SELECT array_agg(s.step_no ORDER BY s.step_no) INTO revived FROM millrace_internal.step s
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = s.def_no
     WHERE s.run_id = r.run_id AND s.shard = r.shard AND NOT millrace_internal.is_gained(s.step_no) AND (s.state = 11 AND d.on_error IS NULL OR (s.state = 13 AND r.finished_at IS NOT NULL));
@@ -30,7 +33,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace.retry(bigint, text) IS
 'Runs failed steps again (all of a run, or one by its key), with a new allowance of attempts; after a cancel, all that was cancelled. What was skipped because of them is pending again.
-Answers how many steps are ready. Errors: MR013 unknown run, MR014 unknown step, MR034 nothing to retry. Locks: the run''s step rows, ascending, then the run. Tables changed: step, run, event, ready (plain tier).';
+Answers how many steps are ready. Errors: MR013 unknown run, MR014 unknown step, MR034 nothing to retry, MR075 the run has been compensated. Locks: the run''s step rows, ascending, then the run. Tables changed: step, run, event, ready (plain tier).';
 
 -- Arguments: r  a run, held with all its steps; revived  those of its steps that run again
 -- Returns:   how many of them are ready
@@ -117,11 +120,13 @@ BEGIN
         SELECT d.def_no, d.closing, d.dependents, d.finally, coalesce(s.state, 0) AS state, millrace_internal.is_handled(s.state, d.on_error) AS handled
         FROM millrace_internal.step_definition d
         LEFT JOIN millrace_internal.step s ON s.run_id = in_run_id AND s.step_no = d.def_no AND s.shard = in_shard
-        WHERE d.version_id = r.version_id),
+        WHERE d.version_id = r.version_id AND NOT millrace_internal.is_gained(d.def_no)),
+    undoing AS (
+        SELECT count(*) AS n FROM millrace_internal.step s WHERE r.phase IS NOT NULL AND s.run_id = in_run_id AND millrace_internal.is_compensation(s.step_no) AND s.shard = in_shard AND s.state < 10),
     leading_on AS (
         SELECT DISTINCT k.def_no FROM known k, unnest(k.dependents) dependent JOIN known n ON n.def_no = dependent AND n.state = 0
         WHERE k.state < 10 AND NOT k.closing)
-    SELECT count(*) FILTER (WHERE k.state < 10 AND l.def_no IS NULL AND k.finally = (r.phase IS NOT NULL)), count(*) FILTER (WHERE k.state = 11 AND NOT k.handled)
+    SELECT count(*) FILTER (WHERE k.state < 10 AND l.def_no IS NULL AND k.finally = coalesce(r.phase = 2, false)) + (SELECT u.n FROM undoing u), count(*) FILTER (WHERE k.state = 11 AND NOT k.handled)
     INTO r.closing_left, r.steps_failed
     FROM known k LEFT JOIN leading_on l USING (def_no);
     IF r.closing_left = 0 AND (SELECT v.phased FROM millrace_internal.version v WHERE v.version_id = r.version_id) THEN

@@ -14,7 +14,7 @@ SELECT r.run_id, d.def_no, r.shard, r.version_id, r.priority,
        d.key, d.queue_id, d.handler, d.priority, d.needs, d.rule, d.retry_limit, d.level, millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank, d.expected,
        0::smallint, 0, 0, d.needs_count, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM millrace_internal.run r
-JOIN millrace_internal.step_definition d ON d.version_id = r.version_id
+JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND NOT millrace_internal.is_gained(d.def_no)
 -- OFFSET 0: one look at the key for each definition, never a join
 WHERE NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = d.def_no AND s.shard = r.shard OFFSET 0);
 COMMENT ON VIEW millrace_internal.run_step IS 'Steps of runs with their definitions; a step without a row is pending.';

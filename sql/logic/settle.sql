@@ -2,7 +2,7 @@
 -- or skipped, or are handed over to the agent that reports. Skips count as ends of their own, wave by wave.
 
 -- Arguments: hit_*  dependents, how many of their needs ended, how many of these badly; a negative number is a step with for_each
---                   of which elements have ended
+--                   of which elements have ended, or, beyond -1,000,000,000, a compensation that has
 --            in_agent_id ... max_start  to whom steps may be handed over; in_receipt_no null: to nobody
 -- Returns:   what was handed over; by run, closing steps that ended here and steps that failed; runs with hits that had been decided before (after a retry)
 -- Locks: dependents, ascending. Tables changed: step, event, timer, ready (plain tier).
@@ -18,18 +18,25 @@ DECLARE
     done   record;      -- the wave's outcome
     over   record;      -- what ended as the engine entered it
     rest   record;      -- what follows from what has ended
-    grown  record;      -- hits of steps with for_each, and all others
+    grown  record;      -- hits of steps with for_each, of compensations, and all others
     all_held boolean := false;  -- the rows are locked of all that may be skipped, and of all whose rules look at their needs
 BEGIN
     IF 0 > ANY (hit_defs) THEN
-        SELECT array_agg(h.run_id) FILTER (WHERE h.def_no < 0) AS runs, array_agg(-h.def_no) FILTER (WHERE h.def_no < 0) AS defs,
-               array_agg(h.n) FILTER (WHERE h.def_no < 0) AS n, array_agg(h.bad) FILTER (WHERE h.def_no < 0) AS bad,
+        SELECT array_agg(h.run_id) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS runs, array_agg(-h.def_no) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS defs,
+               array_agg(h.n) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS n, array_agg(h.bad) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS bad,
+               array_agg(h.run_id) FILTER (WHERE millrace_internal.is_compensation(-h.def_no)) AS undone_runs, array_agg(-h.def_no) FILTER (WHERE millrace_internal.is_compensation(-h.def_no)) AS undone_steps,
                array_agg(h.run_id) FILTER (WHERE h.def_no > 0) AS other_runs, array_agg(h.def_no) FILTER (WHERE h.def_no > 0) AS other_defs,
                array_agg(h.n) FILTER (WHERE h.def_no > 0) AS other_n, array_agg(h.bad) FILTER (WHERE h.def_no > 0) AS other_bad
         INTO grown FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad);
         over := millrace_internal.elements_over(in_shard, grown.runs, grown.defs, grown.n, grown.bad);
         rest := millrace_internal.settle_ended(in_shard, over.runs, over.defs, array_fill(10::smallint, ARRAY[coalesce(cardinality(over.runs), 0)]));
         ended_runs := rest.ended_runs; ended_closing := rest.ended_closing; ended_failed := rest.ended_failed;
+        IF grown.undone_runs IS NOT NULL THEN
+            PERFORM millrace_internal.compensations_go_on(in_shard, grown.undone_runs, grown.undone_steps);
+            ended_runs := ended_runs || grown.undone_runs;
+            ended_closing := ended_closing || array_fill(1, ARRAY[cardinality(grown.undone_runs)]);
+            ended_failed := ended_failed || array_fill(0, ARRAY[cardinality(grown.undone_runs)]);
+        END IF;
         hit_runs := grown.other_runs || rest.hit_runs; hit_defs := grown.other_defs || rest.hit_defs;
         hit_n := grown.other_n || rest.hit_n; hit_bad := grown.other_bad || rest.hit_bad;
         -- each dependent once

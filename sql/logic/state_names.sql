@@ -35,6 +35,11 @@ CREATE OR REPLACE FUNCTION millrace_internal.is_gained(step_no integer)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT step_no > 1000000';
 COMMENT ON FUNCTION millrace_internal.is_gained(integer) IS 'Whether a run has gained the step that has this number.';
 
+-- Those beyond 1,000,000,000 undo others (logic/compensation.sql).
+CREATE OR REPLACE FUNCTION millrace_internal.is_compensation(step_no integer)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT step_no > 1000000000 $$;
+COMMENT ON FUNCTION millrace_internal.is_compensation(integer) IS 'Whether the step that has this number undoes another one.';
+
 CREATE OR REPLACE FUNCTION millrace_internal.any_gained(step_nos integer[])
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1000000 < ANY (step_nos)';
 COMMENT ON FUNCTION millrace_internal.any_gained(integer[]) IS 'Whether a run has gained one of these steps.';

@@ -9,7 +9,7 @@ $$;
 COMMENT ON FUNCTION millrace_internal.is_filter(text) IS 'Whether templates have a filter of that name.';
 
 -- Returns: names    what the text reads, as an array of paths, the shorter ones standing for the longer; null: nothing
---          strangers  a name outside of sections that is none of run, needs, ended, element, index
+--          strangers  a name outside of sections that is none of run, needs, ended, element, index: output and input are for compensations only
 --          problem  why it cannot be rendered; null: it can
 CREATE OR REPLACE FUNCTION millrace_internal.template_scan(template text, OUT names jsonb, OUT strangers text[], OUT problem text)
 LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
@@ -73,8 +73,11 @@ BEGIN
                 RETURN;
             END IF;
         END LOOP;
-        IF name ~ '^(run|needs|ended)(\.|$)' OR name IN ('element', 'index') OR name LIKE 'element.%' THEN
+        IF name ~ '^(run|needs|ended|element|output|input)(\.|$)' OR name = 'index' THEN
             found := found || name;
+        END IF;
+        IF name ~ '^(run|needs|ended|element)(\.|$)' OR name = 'index' THEN
+            NULL;
         ELSIF sections = '{}' AND name <> '' THEN
             strangers := strangers || name;
         END IF;
@@ -135,7 +138,8 @@ BEGIN
     RETURN QUERY SELECT at_path, 'MR113', format('%s: %s', at_path, scanned.problem), NULL::text WHERE scanned.problem IS NOT NULL;
     RETURN QUERY
     SELECT at_path, 'MR113', format('%s: {{%s}} names nothing that a step knows', at_path, s), 'Names begin with run, needs, ended, element or index, or stand in "data".'
-    FROM (SELECT DISTINCT s FROM unnest(scanned.strangers) s WHERE split_part(s, '.', 1) <> '' AND NOT coalesce(template -> 'data' ? split_part(s, '.', 1), false) ORDER BY s) u (s)
+    FROM (SELECT DISTINCT s FROM unnest(scanned.strangers) s WHERE split_part(s, '.', 1) <> '' AND NOT coalesce(template -> 'data' ? split_part(s, '.', 1), false)
+            AND NOT (at_path LIKE '%.compensate.%' AND split_part(s, '.', 1) IN ('output', 'input')) ORDER BY s) u (s)
     WHERE scanned.problem IS NULL;
     RETURN QUERY
     SELECT at_path || '.data', 'MR108', format('%s.data: "%s" is not a JSONPath: %s', at_path, leaf, millrace_internal.path_problem(leaf)), 'A text in data that begins with $ is a JSONPath; write $$ for a dollar sign.'

@@ -11,7 +11,13 @@ DECLARE
     served integer;
     queue  text := (SELECT q.name FROM millrace_internal.queue q WHERE q.queue_id = d.queue_id);
 BEGIN
-    SELECT * INTO s FROM millrace_internal.step n WHERE n.run_id = r.run_id AND n.step_no = d.def_no AND n.shard = r.shard;
+    IF millrace_internal.is_gained(d.def_no) THEN
+        -- a compensation: of several elements', the one under way
+        SELECT * INTO s FROM millrace_internal.step n WHERE n.run_id = r.run_id AND millrace_internal.is_compensation(n.step_no) AND n.def_no = d.def_no AND n.shard = r.shard
+        ORDER BY n.state < 10 DESC, n.step_no DESC LIMIT 1;
+    ELSE
+        SELECT * INTO s FROM millrace_internal.step n WHERE n.run_id = r.run_id AND n.step_no = d.def_no AND n.shard = r.shard;
+    END IF;
     state := coalesce(millrace_internal.step_state_name(s.state), 'pending');
     SELECT v.unmet_needs INTO unmet FROM millrace.step_readiness v WHERE v.run_id = r.run_id AND v.step_no = d.def_no;
     SELECT count(*) INTO served FROM millrace_internal.agent a
@@ -23,6 +29,8 @@ BEGIN
         || coalesce((SELECT millrace_internal.wait_told(w) FROM millrace_internal.wait w
                      WHERE w.run_id = s.run_id AND w.step_no = s.step_no AND w.shard = s.shard AND w.token = s.token AND s.state = 5), '{}');
     reason := CASE
+        WHEN millrace_internal.is_gained(d.def_no) AND s.step_no IS NULL THEN format('Step "%s" runs only if its step has completed and the run fails or is cancelled.', d.key)
+        WHEN millrace_internal.is_gained(d.def_no) AND s.state = 0 THEN format('Step "%s" waits for the compensations of what completed later.', d.key)
         WHEN state = 'pending' THEN format('Step "%s" waits for %s of its needs: %s.%s', d.key, coalesce(s.needs_left, d.needs_count),
             coalesce((SELECT string_agg(format('%s (%s)', k, v), ', ' ORDER BY k) FROM (SELECT * FROM jsonb_each_text(unmet) e (k, v) LIMIT 20) e), 'none'),
             CASE WHEN r.state = 2 THEN ' Its run is paused, too.' ELSE '' END)

@@ -4,14 +4,18 @@ extension Client {
     /// The steps of a run as a graph, with what its definition says of each, and how each stands.
     public func graph(of run: Int64) async throws(MillraceError) -> (graph: StepGraph, marks: [StepMark]) {
         let outline = try await definition(ofRun: run)
-        let sql = "select step_no, key, state::text, handler, needs from millrace.steps where run_id = $1 order by step_no"
+        let sql = """
+            select step_no, key, state::text, handler, needs, element is not null from millrace.steps
+            where run_id = $1 order by step_no
+            """
         let rows = try await rows(sql, [.int64(run)]) { row throws(PostgresError) in
             StepRow(
                 number: try row.int(0),
                 key: try row.string(1),
                 state: try row.string(2),
                 handler: try row.string(3),
-                needs: try row.decode(4, as: [String]?.self) ?? []
+                needs: try row.decode(4, as: [String]?.self) ?? [],
+                isElement: try row.decode(5)
             )
         }
         let children = try await children(of: run)
@@ -38,6 +42,7 @@ extension Client {
         var state: String
         var handler: String
         var needs: [String]
+        var isElement: Bool
     }
 
     /// A step and, where it has some, its elements.
@@ -50,7 +55,7 @@ extension Client {
 
         mutating func add(_ row: StepRow, child: (run: Int64, state: String)?) {
             if let child { runs.append("run \(child.run) \(child.state)") }
-            guard state != nil else {
+            guard row.isElement else {
                 state = row.state
                 return
             }
@@ -63,7 +68,9 @@ extension Client {
             var notes = elements > 0 ? ["\(ended) of \(elements)\(failed > 0 ? ", \(failed) failed" : "")"] : []
             notes += runs.prefix(3)
             if runs.count > 3 { notes.append("and \(runs.count - 3) more runs") }
-            return StepMark(state ?? "pending", note: notes.isEmpty ? nil : notes.joined(separator: ", "))
+            // the compensations of elements have no step above them
+            let state = state ?? (ended < elements ? "running" : failed > 0 ? "failed" : "completed")
+            return StepMark(state, note: notes.isEmpty ? nil : notes.joined(separator: ", "))
         }
     }
 

@@ -8,6 +8,7 @@ public struct StepTrait: Sendable, Hashable, Encodable {
         case waitFor = "wait_for"
         case cache, batch, window
         case onError = "on_error"
+        case compensate
         /// It stands under `finally`.
         case finally
     }
@@ -30,6 +31,7 @@ public struct StepTrait: Sendable, Hashable, Encodable {
         case .cache: "cached by \(text)"
         case .batch: "in batches\(text)"
         case .onError: "on error \(text)"
+        case .compensate: "undone by \(text)"
         case .finally: "finally"
         case .rule, .when, .window: "\(name.rawValue) \(text)"
         }
@@ -48,6 +50,7 @@ extension StepTrait {
             case .waitFor: Self.wait(value)
             case .cache: value["key"].map(Self.brief)
             case .batch: Self.batch(value)
+            case .compensate: value["handler"]?.text
             case .workflow, .window, .onError: value.text
             case .finally: ""
             }

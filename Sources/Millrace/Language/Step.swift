@@ -169,4 +169,11 @@ extension Step {
 
     /// The step that starts only if this one has failed; the failure then counts as handled.
     public func onError(_ key: String) -> Step { with(key: "on_error", .string(key)) }
+
+    /// What undoes the step, if it had completed, when the run has failed or was cancelled: a step of its own.
+    ///
+    /// - Parameter undo: Says its handler, settings, input, retry, timeout and queue.
+    public func compensate(_ undo: (Step) -> Step) -> Step {
+        with(key: "compensate", .object(undo(Step("")).members.filter { $0.key != "key" }))
+    }
 }

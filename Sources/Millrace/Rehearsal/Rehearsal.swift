@@ -123,7 +123,7 @@ struct RehearsalStage {
 
     private mutating func register() async throws {
         let all = [rehearsal.definition] + rehearsal.script.workflows
-        let queues = Set(all.flatMap { $0.steps.map(\.queue) }).union(["default"])
+        let queues = Set(all.flatMap(\.queues)).union(["default"])
         let handlers = Set(all.flatMap(\.handlers)).union(["noop"])
         agent = try await work.register(
             queues: queues.sorted(),
@@ -314,9 +314,16 @@ struct RehearsalStage {
 }
 
 extension WorkflowDefinition {
-    /// All handlers that its steps name.
+    /// All handlers that it names.
     fileprivate var handlers: [String] {
-        steps.map(\.handler).filter { !$0.isEmpty }
+        (steps.map(\.handler) + compensations.compactMap { $0["handler"]?.text }).filter { !$0.isEmpty }
+    }
+
+    fileprivate var queues: [String] { steps.map(\.queue) + compensations.compactMap { $0["queue"]?.text } }
+
+    private var compensations: [JSONValue] {
+        guard case .array(let steps) = (try? JSONValue(json: json))?["steps"] else { return [] }
+        return steps.compactMap { $0["compensate"] }
     }
 }
 

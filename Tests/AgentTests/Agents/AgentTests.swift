@@ -34,6 +34,36 @@ import Testing
         #expect(try await fixture.psql("SELECT count(*) FROM millrace.agents") == "0")
     }
 
+    @Test(arguments: PostgresCluster.Tier.allCases) func whatWasDoneIsUndoneLastFirst(tier: PostgresCluster.Tier)
+        async throws
+    {
+        let fixture = try await AgentFixture(tier)
+        var handlers = Handlers.standard
+        handlers.register("greet") { (person: Person, _) in Person(name: person.name + "!") }
+        handlers.register("break") { _ in throw HandlerError.fatal("no stock") }
+        let runs = try await fixture.submit(
+            #"""
+            [{"key": "book", "handler": "shell", "with": {"command": "echo '{\"name\": \"Ada\"}'"},
+              "compensate": {"handler": "greet", "input": {"name": "$.output.name"}, "required": true}},
+             {"key": "pay", "handler": "noop", "needs": ["book"],
+              "compensate": {"handler": "shell", "with": {"command": ["printf", "%s", {"$template": "\"{{needs.book.name}}\""}]}}},
+             {"key": "ship", "handler": "break", "needs": ["pay"]}]
+            """#
+        )
+        try await fixture.with(fixture.agent(handlers: handlers)) { _ in
+            try await fixture.eventuallyEnds(runs, as: "failed")
+        }
+        #expect(try await fixture.step("output", "compensate:book", of: runs[0]) == #"{"name": "Ada!"}"#)
+        #expect(try await fixture.step("output", "compensate:pay", of: runs[0]) == #""Ada""#)
+        let order = try await fixture.psql(
+            """
+            SELECT string_agg(s.key, ' ' ORDER BY e.event_id) FROM millrace.events e JOIN millrace.steps s USING (run_id, step_no)
+            WHERE e.kind = 'step_completed'
+            """
+        )
+        #expect(order == "book pay compensate:pay compensate:book")
+    }
+
     @Test(arguments: PostgresCluster.Tier.allCases) func twoAgentsShareManySteps(tier: PostgresCluster.Tier)
         async throws
     {

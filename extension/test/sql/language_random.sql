@@ -14,7 +14,7 @@
 CREATE FUNCTION pg_temp.draw(n integer, VARIADIC words text[]) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
     SELECT ((hashtext(array_to_string(words, '/')) & 2147483647) % n)
 $$;
--- A definition of its own for each seed: rules, conditions, retries, delays, fan-outs, sub-runs, waits, steps of finally.
+-- A definition of its own for each seed: rules, conditions, retries, delays, fan-outs, sub-runs, waits, compensations, steps of finally.
 CREATE FUNCTION pg_temp.random_step(seed text, n integer, child text) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     place text := seed || '.' || n;
@@ -43,6 +43,9 @@ BEGIN
     END IF;
     IF pg_temp.draw(6, place, 'delay') = 0 THEN
         step := step || '{"delay": 2}';
+    END IF;
+    IF kind NOT IN (3, 4) AND pg_temp.draw(2, place, 'compensate') = 0 THEN
+        step := step || jsonb_build_object('compensate', jsonb_build_object('handler', 'noop', 'retry', jsonb_build_object('limit', pg_temp.draw(3, place, 'undo'), 'backoff', 1)));
     END IF;
     RETURN step || CASE
         WHEN kind = 0 THEN jsonb_build_object('handler', 'noop', 'for_each', jsonb_build_object('in', '$.run.items', 'failures', CASE pg_temp.draw(2, place, 'failures') WHEN 0 THEN 'collect' ELSE 'fail_fast' END))
@@ -113,7 +116,7 @@ BEGIN
     SELECT v.* INTO r FROM millrace.runs v WHERE v.run_id = run;
     d := (SELECT w.definition FROM millrace.workflows w WHERE w.version_id = r.version_id);
     SELECT jsonb_object_agg(key, state) AS states, coalesce(jsonb_object_agg(key, output) FILTER (WHERE output IS NOT NULL), '{}') AS outputs
-    INTO got FROM millrace.steps WHERE run_id = run AND element IS NULL;
+    INTO got FROM millrace.steps WHERE run_id = run AND element IS NULL AND key NOT LIKE 'compensate:%';
     FOR s IN SELECT step FROM jsonb_array_elements(d -> 'steps') WITH ORDINALITY e (step, ord) ORDER BY ord LOOP
         states := ARRAY(SELECT got.states ->> n FROM jsonb_array_elements_text(s.step -> 'needs') n);
         badly := EXISTS (SELECT FROM jsonb_array_elements_text(s.step -> 'needs') n WHERE got.states ->> n IN ('failed', 'cancelled') OR n = ANY (fell));
@@ -165,6 +168,31 @@ BEGIN
     FROM millrace.steps n JOIN millrace.events e USING (run_id, step_no)
     WHERE n.run_id = run AND n.key LIKE 's%' AND e.event_id > (SELECT min(f.event_id) FROM millrace.events f JOIN millrace.steps g USING (run_id, step_no) WHERE f.run_id = run AND g.key LIKE 'f%')
       AND e.kind IN ('step_completed', 'step_failed', 'step_skipped', 'step_started');
+    -- a run that has failed has undone what had completed of its main steps, the last first, one after the other, between them and those of finally
+    RETURN QUERY
+    WITH told AS (
+        SELECT n.key || coalesce('[' || n.element || ']', '') AS name, n.key, n.state, e.first, e.started, e.last, e.completed
+        FROM millrace.steps n
+        CROSS JOIN LATERAL (SELECT min(e.event_id) AS first, min(e.event_id) FILTER (WHERE e.kind = 'step_started') AS started, max(e.event_id) AS last,
+                                   max(e.event_id) FILTER (WHERE e.kind = 'step_completed') AS completed
+                            FROM millrace.events e WHERE e.run_id = run AND e.step_no = n.step_no) e
+        WHERE n.run_id = run),
+    undone AS (SELECT t.*, lag(t.last) OVER (ORDER BY t.first) AS before FROM told t WHERE t.key LIKE 'compensate:%'),
+    reckoned AS (
+        SELECT coalesce(array_agg('compensate:' || t.name ORDER BY t.completed DESC), '{}') AS expected
+        FROM told t JOIN jsonb_array_elements(d -> 'steps') step ON step ->> 'key' = t.key AND step ? 'compensate'
+        WHERE r.state = 'failed' AND EXISTS (SELECT FROM jsonb_each_text(got.states) main WHERE main.key LIKE 's%' AND main.value = 'failed')
+          AND t.state = 'completed' AND (NOT step ? 'for_each' OR t.name LIKE '%]')),
+    ended AS (SELECT e.data FROM millrace.events e WHERE e.run_id = run AND e.kind IN ('run_completed', 'run_failed') ORDER BY e.event_id DESC LIMIT 1)
+    SELECT format('%s (%s) has undone %s, not %s', r.workflow, r.state, u.names, k.expected)
+    FROM reckoned k, (SELECT coalesce(array_agg(u.name ORDER BY u.first), '{}') AS names FROM undone u) u WHERE u.names <> k.expected
+    UNION ALL
+    SELECT format('%s of %s began before what comes before it had ended', u.name, r.workflow) FROM undone u
+    WHERE u.first < greatest(u.before, (SELECT max(t.last) FROM told t WHERE t.key LIKE 's%')) OR u.last > (SELECT min(t.first) FROM told t WHERE t.key LIKE 'f%')
+    UNION ALL
+    SELECT format('%s tells %s, not %s', r.workflow, e.data, u.names)
+    FROM ended e, (SELECT jsonb_agg(u.name ORDER BY u.first) AS names FROM undone u WHERE u.state <> 'completed') u
+    WHERE e.data -> 'not_compensated' IS DISTINCT FROM u.names;
     -- the last event of each step tells its state
     RETURN QUERY
     SELECT format('%s[%s] of %s is %s, its last event %s', n.key, n.element, r.workflow, n.state, e.kind)
@@ -183,5 +211,7 @@ CALL pg_temp.work();
 SELECT c.* FROM millrace.runs r, pg_temp.contradictions(r.run_id) c WHERE r.workflow LIKE 'random-%' LIMIT 10;
 -- All that was asked for has come about somewhere.
 SELECT count(DISTINCT state) AS run_states, bool_or(parent_run_id IS NOT NULL) AS sub_runs FROM millrace.runs WHERE workflow LIKE 'random-%';
+SELECT bool_or(s.state = 'completed') AS undone, bool_or(s.element IS NOT NULL) AS elements
+FROM millrace.steps s JOIN millrace.runs r USING (run_id) WHERE r.workflow LIKE 'random-%' AND s.key LIKE 'compensate:%';
 SELECT count(*) FROM millrace_internal.timer t JOIN millrace.runs r USING (run_id) WHERE r.workflow LIKE 'random-%' AND t.due_at <= millrace_internal.clock();
 SELECT millrace.set_clock(NULL);

@@ -71,6 +71,37 @@ for my $tier (TIERS)
 	ok(settle($server, $agent), "$tier: and what it had claimed is claimed again");
 	is_complete($server, "$tier, backend killed", @runs);
 
+	# A run that is being undone goes on where it was, and nothing is undone twice.
+	$server->safe_psql('postgres', q(select millrace.define_workflow('{"workflow": "undone", "defaults": {"handler": "noop"}, "steps": [
+		{"key": "a", "compensate": {"handler": "noop"}}, {"key": "b", "needs": ["a"], "compensate": {"handler": "noop"}},
+		{"key": "c", "needs": ["b"], "compensate": {"handler": "noop"}}, {"key": "d", "needs": ["c"], "handler": "nobody"}]}')));
+	my $run = $server->safe_psql('postgres', q(select millrace.submit('undone')));
+	for my $key ('a' .. 'c')
+	{
+		report($server, $agent, 0, claim($server, $agent, 1));
+	}
+	$server->safe_psql('postgres', "select millrace.cancel($run)");
+	my ($undoing) = claim($server, $agent, 1);
+	$server->stop('immediate');
+	$server->start;
+	my ($told) = report($server, $agent, 0, $undoing);
+	is($told->[0], 'applied', "$tier: a compensation that was claimed before is reported after");
+	($undoing) = claim($server, $agent, 1);
+	$session = $server->background_psql('postgres', on_error_stop => 0);
+	$pid = $session->query_safe('select pg_backend_pid()');
+	$session->query_safe("begin; select answer from millrace.report($agent, '{$undoing->[0]}', '{$undoing->[1]}', '{$undoing->[2]}', '{completed}')");
+	kill 'KILL', $pid;
+	$session->{run}->kill_kill;
+	await_recovery($server, $pid);
+	is($server->safe_psql('postgres', "select string_agg(key || ' ' || state, ', ' order by step_no desc) from millrace.steps where run_id = $run and key like 'compensate:%'"),
+		'compensate:c completed, compensate:b running, compensate:a pending', "$tier: a report that dies with its backend begins nothing");
+	($told) = report($server, $agent, 0, $undoing);
+	is($told->[0], 'applied', "$tier: it is made again");
+	ok(settle($server, $agent), "$tier: the rest is undone");
+	is($server->safe_psql('postgres', "select r.state, string_agg(s.key, ' ' order by e.event_id) from millrace.runs r join millrace.steps s using (run_id) join millrace.events e using (run_id, step_no)
+	                                    where run_id = $run and e.kind = 'step_completed' group by r.state"),
+		'cancelled|a b c compensate:c compensate:b compensate:a', "$tier: once each, and in order");
+
 	$server->stop;
 }
 
