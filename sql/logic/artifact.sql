@@ -289,6 +289,7 @@ COMMENT ON FUNCTION millrace.delete_artifacts(bigint, text, text) IS
 'Takes away artifacts of a run: all, those of a step (with for_each: of all its elements), or those of a name. What lies in the agents'' store stays there. Answers how many. Errors: MR013 unknown run, MR014 unknown step. Tables changed: artifact, artifact_part.';
 
 -- What hand-outs that are over have begun and not completed. A hand-out that has been decided never runs again, so its row need not be held.
+-- The keeper does not come for this (next_due_at): what another call holds would keep it coming.
 -- Tables changed: artifact_upload, artifact_part. Locks: SKIP LOCKED.
 CREATE OR REPLACE FUNCTION millrace_internal.keep_artifacts(now_at timestamptz)
 RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$

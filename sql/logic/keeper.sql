@@ -47,12 +47,11 @@ RETURNS timestamptz LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
                  (SELECT t.due_at FROM millrace_internal.timer t ORDER BY t.due_at LIMIT 1),
                  (SELECT e.due_at FROM millrace_internal.output_expiry e ORDER BY e.due_at LIMIT 1),
                  (SELECT c.expires_at FROM millrace_internal.cache c ORDER BY c.expires_at LIMIT 1),
-                 (SELECT u.due_at FROM millrace_internal.artifact_upload u ORDER BY u.due_at LIMIT 1),
                  (SELECT r.deadline FROM millrace_internal.receipt r WHERE r.deadline IS NOT NULL ORDER BY r.deadline LIMIT 1),
                  (SELECT min(a.lease_expires_at) FROM millrace_internal.agent a
                   WHERE EXISTS (SELECT FROM millrace_internal.receipt r WHERE r.agent_id = a.agent_id)))
 $$;
-COMMENT ON FUNCTION millrace_internal.next_due_at() IS 'The next timer, batch, timeout, end of a lease or of an output, look at an artifact.';
+COMMENT ON FUNCTION millrace_internal.next_due_at() IS 'The next timer, batch, timeout, end of a lease or of an output.';
 
 -- Waiting steps whose time has come are ready; what the engine holds is looked at. A call does one of the two, as the first timer
 -- says: ready steps are entered, and what ends is decided, and each takes step rows in its own order.
