@@ -36,12 +36,13 @@ BEGIN
         PERFORM millrace_internal.fail('MR033', format('run %s is %s', r.run_id, millrace_internal.run_state_name(r.state)), NULL, 'Only a paused run can be resumed.');
     END IF;
     UPDATE millrace_internal.run n SET state = 1 WHERE n.run_id = r.run_id AND n.shard = r.shard;
+    -- before what the engine begins, or ends, at once
+    INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind) VALUES (r.run_id, millrace_internal.clock(), pg_current_xact_id()::text::bigint, r.shard, 3);
     WITH parked AS (
         UPDATE millrace_internal.step s SET state = 2 WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.state = 3 RETURNING s.run_id, s.step_no)
     SELECT array_agg(p.run_id) AS runs, array_agg(p.step_no) AS steps INTO back FROM parked p;
     IF back.runs IS NOT NULL THEN
         PERFORM millrace_internal.make_ready(r.shard, back.runs, back.steps);
     END IF;
-    INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind) VALUES (r.run_id, millrace_internal.clock(), pg_current_xact_id()::text::bigint, r.shard, 3);
 END $$;
 COMMENT ON FUNCTION millrace.resume(bigint) IS 'Lets a paused run go on. Errors: MR013, MR033 not paused. Locks and tables changed: as pause.';

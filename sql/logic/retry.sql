@@ -47,9 +47,10 @@ BEGIN
     UPDATE millrace_internal.step s
     SET version_id = r.version_id, state = 2, attempts = 0, needs_left = 0, ready_at = millrace_internal.clock(), finished_at = NULL
     WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no = ANY (again);
+    -- the run first: what the engine carries out itself begins at once, and may end at once
+    PERFORM millrace_internal.run_reopen(r);
     PERFORM millrace_internal.make_ready(r.shard, array_fill(r.run_id, ARRAY[cardinality(again)]), again);
     PERFORM millrace_internal.deadlines_begin(r.shard, array_fill(r.run_id, ARRAY[cardinality(again)]), again);
-    PERFORM millrace_internal.run_reopen(r);
     RETURN cardinality(again);
 END $$;
 COMMENT ON FUNCTION millrace_internal.retry_steps(millrace_internal.run, integer[]) IS 'Runs steps again that have ended. Tables changed: step, run, dead_letter, timer, event, ready (plain tier).';

@@ -92,6 +92,13 @@ SELECT test.start('sql-settings', 'settings');
 SELECT key, state, error FROM millrace.steps WHERE run_id = test.run('settings');
 SELECT current_setting('transaction_read_only'), current_setting('search_path');
 
+-- Retried, it may fail again at once: the run is open by then.
+SELECT test.define('sql-again', 'a {"when": [{"sql": "select 1 / ($1 #>> ''{run,n}'')::integer > 0"}]}');
+SELECT test.start('sql-again', 'again', '{"n": 0}');
+SELECT millrace.retry(test.run('again'));
+SELECT test.show('again');
+SELECT event, step, attempt FROM test.log('again');
+
 -- With the rights of the definer, and on his path.
 CREATE ROLE condition_author;
 GRANT millrace_client TO condition_author;
