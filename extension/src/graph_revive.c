@@ -97,6 +97,20 @@ read_revived(Revival *revival, ArrayType *revived)
 	}
 }
 
+/* A step that starts with the first need that completes does not wait for the others. */
+static bool
+is_decided(const Revival *revival, int step)
+{
+	const GraphNeighbours *needs = &revival->graph->needs;
+
+	if (revival->graph->rule[step] < RULE_DECIDES_EARLY)
+		return false;
+	for (int i = 0; i < needs->counted[step]; i++)
+		if (revival->after[needs->items[needs->start[step] + i]] == GOOD)
+			return true;
+	return false;
+}
+
 static void
 reopen_dependents(Revival *revival)
 {
@@ -112,7 +126,7 @@ reopen_dependents(Revival *revival)
 			int32		dependent = dependents->items[dependents->start[step] + i];
 
 			revival->reached[dependent] = true;
-			if (revival->after[dependent] == FALLEN)
+			if (revival->after[dependent] == FALLEN && !is_decided(revival, dependent))
 				reopen(revival, dependent);
 		}
 	}
@@ -142,6 +156,9 @@ static bool
 must_wait(const Revival *revival, int step, int *left, int *bad)
 {
 	if (revival->after[step] != OPEN || !(revival->reached[step] || revival->revived[step]))
+		return false;
+
+	if (is_decided(revival, step))
 		return false;
 
 	/* Open before, with nothing left to wait for: it was decided, and stays so. */

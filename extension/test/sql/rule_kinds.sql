@@ -77,6 +77,17 @@ SELECT test.show('again');
 CALL test.work('x');
 SELECT test.show('again');
 
+-- One that starts with the first need that completes does so in a retried run too, whatever becomes of the others.
+SELECT test.define('kinds-first', 'a', 'b', 'c <- a b {"rule": "any_completed"}');
+SELECT test.start('kinds-first', 'first');
+SELECT test.claim('x', 2);
+SELECT test.report('x', 'first', 'a');
+SELECT millrace.cancel(test.run('first'));
+SELECT millrace.retry(test.run('first'));
+SELECT test.show('first');
+CALL test.work('x', '{b}');
+SELECT test.show('first');
+
 -- What is no rule.
 \pset format unaligned
 \pset tuples_only on
