@@ -103,7 +103,7 @@ DECLARE
 BEGIN
     SELECT array_agg(h.run_id), array_agg(h.def_no), array_agg(d.version_id), array_agg(h.n), array_agg(h.bad), array_agg(d.needs_count), array_agg(d.rule),
            array_agg(CASE WHEN r.not_before > now_at THEN extract(epoch FROM r.not_before - now_at) + coalesce(d.delay, 0) ELSE d.delay END),
-           array_agg(v.barred), array_agg(d.entered), array_agg(r.state = 2), array_agg(s.step_no IS NULL AND d.needs_count = h.n), array_agg(d.queue_id), array_agg(d.handler_id),
+           array_agg(v.barred AND (d.rule NOT BETWEEN 2 AND 4 OR v.verdict)), array_agg(d.entered), array_agg(r.state = 2), array_agg(s.step_no IS NULL AND d.needs_count = h.n), array_agg(d.queue_id), array_agg(d.handler_id),
            array_agg(millrace_internal.effective_priority(r.priority, d.priority)), array_agg(r.tenant_id),
            array_agg(millrace_internal.rank_of(d.version_id, d.def_no, d.rank)),
            -- likely to become ready in this call, and free to be handed over
@@ -127,7 +127,9 @@ BEGIN
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = h.def_no
     LEFT JOIN millrace_internal.step s ON s.run_id = h.run_id AND s.step_no = h.def_no AND s.shard = in_shard
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN d.traits ? 'when' AND (coalesce(s.needs_left, d.needs_count) <= h.n OR d.rule = 10 AND h.bad < h.n) AND coalesce(s.state, 0) = 0
+        SELECT CASE WHEN d.traits ? 'when' AND (coalesce(s.needs_left, d.needs_count) <= h.n OR d.rule = 10) AND coalesce(s.state, 0) = 0
+                         -- conditions are about steps whose rule holds
+                         AND CASE d.rule WHEN 0 THEN h.bad + coalesce(s.needs_bad, 0) = 0 WHEN 10 THEN h.bad < h.n ELSE true END
                     THEN NOT millrace_internal.conditions_hold(in_shard, h.run_id, d) END AS barred OFFSET 0) c
     CROSS JOIN LATERAL (
         SELECT CASE WHEN d.rule BETWEEN 2 AND 4 AND coalesce(s.needs_left, d.needs_count) <= h.n AND coalesce(s.state, 0) = 0

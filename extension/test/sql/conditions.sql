@@ -31,8 +31,9 @@ SELECT test.report('x', 'paid', 'b'), test.report('x', 'paid', 'c');
 CALL test.work('x');
 SELECT test.show('paid'), test.show('cheap'), test.show('off');
 
--- The rule comes first: what fell is not looked at, and tells nothing of a condition.
-SELECT test.define('when-rule', 'a', 'b <- a {"when": "$.run.go"}', 'c <- a {"when": "$.run.go", "rule": "all_done"}', 'd <- a {"when": "$.run.stop", "rule": "all_failed"}');
+-- The rule comes first: what fell, or is skipped with a need, is not looked at, and tells nothing of a condition.
+SELECT test.define('when-rule', 'a', 'b <- a {"when": "$.run.go"}', 'c <- a {"when": "$.run.go", "rule": "all_done"}', 'd <- a {"when": "$.run.stop", "rule": "all_failed"}',
+    'e <- d {"when": "$.run.stop"}', 'f <- c d {"when": "$.run.stop", "rule": "all_failed"}');
 SELECT test.start('when-rule', 'rule', '{"go": true}');
 CALL test.work('x', '{a}');
 SELECT test.show('rule');
