@@ -76,7 +76,9 @@ BEGIN
                                             'due_at', coalesce(o.due_at, o.at)) END
         FROM own o ORDER BY o.ord),
     hit AS MATERIALIZED (
-        SELECT o.run_id, dependent, count(*)::integer AS n, count(*) FILTER (WHERE o.next <> 10)::integer AS bad
+        SELECT o.run_id, dependent, count(*)::integer AS n,
+               -- an element that is skipped, its wait being over, has not failed
+               count(*) FILTER (WHERE o.next <> 10 AND (dependent > 0 OR o.next = 11))::integer AS bad
         FROM own o, unnest(o.dependents) dependent WHERE o.next >= 10 GROUP BY 1, 2),
     ended AS MATERIALIZED (
         SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.next = 11 AND NOT o.handled)::integer AS failed

@@ -51,7 +51,7 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.input_context(smallint, bigint, integer, integer[]) IS 'What a step''s input may refer to.';
 
 -- Returns: what a step may refer to; a step of finally also to {"ended": {"state", "failed": [keys]}}: what became of the main steps;
---          an element to {"element", "index"}, and to run and needs only where its definition names them;
+--          an element to {"element", "index"}, and to the others only where its definition names them;
 --          a compensation to what logic/compensation.sql says
 CREATE OR REPLACE FUNCTION millrace_internal.context_of(in_shard smallint, in_run_id bigint, def millrace_internal.step_definition, in_element integer DEFAULT NULL)
 RETURNS jsonb LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -61,6 +61,7 @@ BEGIN
     ELSIF in_element IS NOT NULL THEN
         -- all elements have the same run and needs: read only where the definition names one of them
         RETURN CASE WHEN concat(def.input, def.settings) ~ 'run|needs' THEN millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs) ELSE '{}' END
+            || CASE WHEN def.finally AND concat(def.input, def.settings) ~ 'ended' THEN jsonb_build_object('ended', millrace_internal.run_ended(in_shard, in_run_id)) ELSE '{}' END
             || millrace_internal.element_of(in_shard, in_run_id, def.def_no, in_element);
     END IF;
     RETURN millrace_internal.input_context(in_shard, in_run_id, def.version_id, def.needs)

@@ -19,6 +19,8 @@ BEGIN
     found.since := now_at;
     found.expires_at := now_at + make_interval(secs => def.timeout);
     found.kind := CASE name WHEN 'signal' THEN 1 WHEN 'person' THEN 2 WHEN 'run' THEN 4 ELSE 3 END;
+    -- of run and needs an element sees what its input names
+    def.input := spec;
     spec := millrace_internal.input_fill(spec, millrace_internal.context_of(in_shard, in_run_id, def, in_element)) -> name;
     CASE name
         WHEN 'signal' THEN

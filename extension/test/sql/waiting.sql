@@ -198,3 +198,20 @@ SELECT millrace.complete_human_step(run_id, 'ask', '"yes"', step_no => step_no) 
 SELECT * FROM test.fails(format('SELECT millrace.complete_human_step(%s, %L)', test.run('callers'), 'ask'));
 SELECT pg_temp.at(70, 'callers');
 SELECT count(*) FROM millrace_internal.wait WHERE run_id = test.run('callers');
+-- What they wait for may stand in the run, and in finally in its end.
+SELECT version FROM millrace.define_workflow('{"workflow": "hearers", "steps": [{"key": "hear", "for_each": "$.run.names", "wait_for": {"signal": "$.run.word"}}],
+    "finally": [{"key": "last", "for_each": [1], "wait_for": {"signal": "$.ended.state"}}]}');
+SELECT test.start('hearers', 'hearers', '{"names": ["ann", "bob"], "word": "now"}');
+SELECT millrace.signal(test.run('hearers'), 'now', '3');
+SELECT pg_temp.kept('hearers');
+SELECT pg_temp.output('hearers', 'hear');
+SELECT millrace.signal(test.run('hearers'), 'completed');
+SELECT pg_temp.kept('hearers');
+-- One whose time is up, and that is skipped, has not failed: the others go on.
+SELECT version FROM millrace.define_workflow('{"workflow": "skippers", "steps": [{"key": "hear", "for_each": "$.run", "timeout": 5, "wait_for": {"signal": "$.element", "on_timeout": "skip"}, "retry": {"limit": 0}}]}');
+SELECT test.start('skippers', 'skippers', '["ann", "bob"]');
+SELECT millrace.signal(test.run('skippers'), 'bob', '4');
+SELECT pg_temp.kept('skippers');
+SELECT millrace.set_clock(millrace_internal.clock() + '6 s');
+SELECT pg_temp.kept('skippers');
+SELECT pg_temp.output('skippers', 'hear');
