@@ -65,7 +65,8 @@ BEGIN
         IF NOT known THEN
             f := millrace_internal.fan_out_begin(in_shard, s.run_id, s.step_no, d, found.items, found.problem);
         END IF;
-        f.token := (millrace_internal.engine_hold(in_shard, ARRAY[s.run_id], ARRAY[s.step_no], 4::smallint, ARRAY[jsonb_build_object('elements', f.elements)]))[1];
+        f.token := (millrace_internal.engine_hold(in_shard, ARRAY[s.run_id], ARRAY[s.step_no], 4::smallint,
+            ARRAY[jsonb_strip_nulls(jsonb_build_object('elements', f.elements, 'first_step', CASE WHEN f.elements > 0 THEN f.first_no END))]))[1];
         PERFORM millrace_internal.fan_out_go_on(in_shard, f);
     END LOOP;
 END $$;
