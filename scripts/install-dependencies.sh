@@ -67,6 +67,7 @@ list_missing() {
   need ca-certificates "fetches them over TLS" test -e /etc/ssl/certs/ca-certificates.crt
   need pkg-config "tells Swift where libpq is" command -v pkg-config
   need libpq-dev "the PostgreSQL client library" has_header 'postgresql/libpq-fe.h'
+  need libssl-dev "checksums" has_header openssl/evp.h
   need libroaring-dev "compressed bitmaps" has_header roaring/roaring.h
   need zlib1g-dev "compression in Swift's HTTP packages" has_header zlib.h
   need gzip "reads compressed workflow files" command -v gzip

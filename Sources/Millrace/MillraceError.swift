@@ -47,6 +47,8 @@ extension MillraceError.Code {
     public static let unreadable = Self(rawValue: "unreadable")
     /// A text is not what it should be: no JSON, no YAML, no WfFormat.
     public static let malformed = Self(rawValue: "malformed")
+    /// What was read is not what was written: its checksum is another one.
+    public static let damaged = Self(rawValue: "damaged")
     /// A format, or a version of it, that this library does not read.
     public static let unsupported = Self(rawValue: "unsupported")
     /// The database could not be reached, or did not let us in.
@@ -71,6 +73,14 @@ extension MillraceError.Code {
     public static let notWaitingForPerson = Self(rawValue: "MR037")
     /// An answer, or an output, is not of the shape that the definition asks for.
     public static let misshapen = Self(rawValue: "MR045")
+    /// An argument is not what it may be.
+    public static let malformedArgument = Self(rawValue: "MR001")
+    /// An artifact is larger than the database takes.
+    public static let artifactTooLarge = Self(rawValue: "MR081")
+    /// A step has too many artifacts, or they are too large together.
+    public static let tooManyArtifacts = Self(rawValue: "MR082")
+    /// There is no such artifact.
+    public static let unknownArtifact = Self(rawValue: "MR085")
     /// There is no such subscription.
     public static let unknownSubscription = Self(rawValue: "MR061")
     /// A position that was read before the server was restarted; reading goes on at the stored one.

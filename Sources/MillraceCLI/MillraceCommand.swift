@@ -24,7 +24,7 @@ struct MillraceCommand: AsyncParsableCommand {
             ),
             CommandGroup(
                 name: "Look",
-                subcommands: [Status.self, Runs.self, Inbox.self, Logs.self, Events.self, Doctor.self]
+                subcommands: [Status.self, Runs.self, Inbox.self, Logs.self, Artifacts.self, Events.self, Doctor.self]
             ),
             CommandGroup(
                 name: "Steer",

@@ -85,7 +85,7 @@ extension WorkClient {
         }
     }
 
-    private static func parameters(_ agent: Int32, _ handOut: HandOut) -> [Parameter] {
+    static func parameters(_ agent: Int32, _ handOut: HandOut) -> [Parameter] {
         [.int32(agent), .int64(handOut.runID), .int32(handOut.stepNo), .int32(handOut.token)]
     }
 }

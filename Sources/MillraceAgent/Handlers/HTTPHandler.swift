@@ -1,13 +1,15 @@
 import AsyncHTTPClient
 import Foundation
+import Millrace
 
 /// `http`: makes one request.
 ///
-/// `with: {url, method, headers, body, timeout, expect, max_response_bytes}`. The body defaults to the step's input as
+/// `with: {url, method, headers, body, timeout, expect, max_response_bytes, artifact}`. The body defaults to the step's input as
 /// JSON (none for GET and HEAD), `expect` to 200–299. A response that is JSON is the output; other text becomes
 /// `{"status": number, "body": text}`. Any other status, a timeout or a broken connection fails the step (classes
 /// `http:STATUS`, `http:timeout`, `http:connection`), which its `retry` policy may try again; so a request may reach
-/// the server more than once, and should carry a key of its own.
+/// the server more than once, and should carry a key of its own. With `artifact: name` the response, of whatever
+/// size, is kept as an artifact of the step, and the output is `{"status", "artifact", "bytes", "sha256"}`.
 ///
 /// A batch is one request, whose body defaults to the array of its steps' inputs. The response is an array with an object
 /// for each step, `{"output": value}` or `{"error": text, "fatal": true or false}`, or is empty.
@@ -30,8 +32,8 @@ public struct HTTPHandler: BatchHandler {
     }()
 
     public func run(_ step: StepContext) async throws -> Output {
-        let settings: HTTPSettings = try step.settings()
-        let (status, text) = try await request(settings, input: step.rawInput)
+        let settings: HTTPSettings = try step.sharedSettings()
+        let (status, text) = try await request(settings, input: step.rawInput, of: step)
         let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
         if JSONText.isJSON(trimmed) { return .json(trimmed) }
         return try .encoding(TextResponse(status: status, body: text))
@@ -39,13 +41,20 @@ public struct HTTPHandler: BatchHandler {
 
     public func run(_ batch: [StepContext]) async throws -> [Result<Output, any Error>] {
         let settings: HTTPSettings = try batch[0].settings()
+        guard settings.artifact == nil else {
+            throw HandlerError.fatal("http: a batch has one response, which is no step's artifact.", errorClass: "settings")
+        }
         let input = Array("[".utf8) + batch.inputs(separator: ",") + Array("]".utf8)
-        let (_, text) = try await request(settings, input: input)
+        let (_, text) = try await request(settings, input: input, of: batch[0])
         return try BatchAnswer.results(text, steps: batch.count, from: "http: \(settings.place())")
     }
 
     /// - Returns: the status, one that was expected, and the response's body.
-    private func request(_ settings: HTTPSettings, input: [UInt8]?) async throws -> (status: Int, text: String) {
+    private func request(
+        _ settings: HTTPSettings,
+        input: [UInt8]?,
+        of step: StepContext
+    ) async throws -> (status: Int, text: String) {
         let place = try settings.place()
         var request = HTTPClientRequest(url: settings.url)
         request.method = .init(rawValue: settings.method)
@@ -58,14 +67,14 @@ public struct HTTPHandler: BatchHandler {
         }
         let timeout = settings.timeout.map { Duration.seconds($0) } ?? timeout
         do {
-            return try await exchange(request, settings: settings, place: place, timeout: timeout)
+            return try await exchange(request, settings: settings, place: place, timeout: timeout, step: step)
         } catch let error as HTTPClientError {
             try Task.checkCancellation()
             throw HandlerError.retriable(
                 "http: \(place) \(Self.explanation(of: error, timeout: timeout))",
                 errorClass: Self.isTimeout(error) ? "http:timeout" : "http:connection"
             )
-        } catch let error where !(error is HandlerError) {
+        } catch let error where !(error is HandlerError || error is MillraceError) {
             try Task.checkCancellation()
             throw HandlerError.retriable(
                 "http: \(place) could not be reached, or broke off: \(error)",
@@ -78,10 +87,15 @@ public struct HTTPHandler: BatchHandler {
         _ request: HTTPClientRequest,
         settings: HTTPSettings,
         place: String,
-        timeout: Duration
+        timeout: Duration,
+        step: StepContext
     ) async throws -> (status: Int, text: String) {
         let deadline = ContinuousClock.now + timeout
         let response = try await Self.client.execute(request, timeout: .init(timeout))
+        let status = Int(response.status.code)
+        if let name = settings.artifact, settings.expects(status) {
+            return (status, try await withDeadline(deadline) { try await keep(response, as: name, of: step) })
+        }
         let limit = settings.maxResponseBytes ?? maxResponseBytes
         let body = try await withDeadline(deadline) {
             var body: [UInt8] = []
@@ -98,7 +112,6 @@ public struct HTTPHandler: BatchHandler {
             return body
         }
         let text = JSONText.repaired(body)
-        let status = Int(response.status.code)
         guard settings.expects(status) else {
             throw HandlerError.retriable(
                 "http: \(place) answered \(status)\(Self.excerpt(text))",
@@ -106,6 +119,33 @@ public struct HTTPHandler: BatchHandler {
             )
         }
         return (status, text)
+    }
+
+    /// - Returns: what the step's output says of it.
+    private func keep(
+        _ response: HTTPClientResponse,
+        as name: String,
+        of step: StepContext
+    ) async throws -> String {
+        let stored = try await step.store(
+            artifact: name,
+            type: response.headers.first(name: "content-type"),
+            response.body.map { $0.readableBytesView }
+        )
+        let output = KeptResponse(
+            status: Int(response.status.code),
+            artifact: name,
+            bytes: stored.bytes,
+            sha256: stored.sha256
+        )
+        return try Output.encoding(output).json ?? ""
+    }
+
+    private struct KeptResponse: Encodable {
+        var status: Int
+        var artifact: String
+        var bytes: Int64
+        var sha256: String
     }
 
     private struct TextResponse: Encodable {

@@ -10,9 +10,11 @@ struct HTTPSettings: Decodable {
     var timeout: Double?
     var expect: [Int]?
     var maxResponseBytes: Int?
+    /// The name of the artifact as which the response is kept.
+    var artifact: String?
 
     private enum CodingKeys: String, CodingKey {
-        case url, method, headers, body, timeout, expect
+        case url, method, headers, body, timeout, expect, artifact
         case maxResponseBytes = "max_response_bytes"
     }
 
@@ -25,6 +27,7 @@ struct HTTPSettings: Decodable {
         timeout = try container.decodeIfPresent(Double.self, forKey: .timeout)
         expect = try container.decodeIfPresent([Int].self, forKey: .expect)
         maxResponseBytes = try container.decodeIfPresent(Int.self, forKey: .maxResponseBytes)
+        artifact = try container.decodeIfPresent(String.self, forKey: .artifact)
     }
 
     /// The method and URL for messages, without what may be a secret: user, password, query.

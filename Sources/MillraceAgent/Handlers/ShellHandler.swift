@@ -9,6 +9,9 @@ import SystemPackage
 /// the step with the end of standard error (class `exit:CODE`, or `signal:NUMBER`). The program leads a process group
 /// of its own; when the step is stopped the group gets SIGTERM and, after ``terminationGrace``, SIGKILL.
 ///
+/// Files that the program leaves in the directory that MILLRACE_ARTIFACTS names are kept as the step's artifacts,
+/// whether it succeeds or fails; not when it is stopped.
+///
 /// A batch is one program, with a line of JSON for each step's input on its standard input. It writes a line for each
 /// step, `{"output": value}` or `{"error": text, "fatal": true or false}`, or nothing.
 public struct ShellHandler: BatchHandler {
@@ -23,9 +26,24 @@ public struct ShellHandler: BatchHandler {
     }
 
     public func run(_ step: StepContext) async throws -> Output {
-        let settings: ShellSettings = try step.settings()
+        let settings: ShellSettings = try step.sharedSettings()
         let input = step.rawInput ?? Array("null".utf8)
-        return try ShellOutput.output(of: try await output(settings, input: input, of: step))
+        let artifacts = try ArtifactDirectory(of: step)
+        defer { artifacts?.remove() }
+        let output: [UInt8]
+        do {
+            output = try await self.output(settings, input: input, of: step, artifacts: artifacts)
+        } catch {
+            // They may tell why. Should they not be stored, that is not what the step has failed of.
+            do {
+                if !Task.isCancelled { try await artifacts?.store() }
+            } catch {
+                step.log("The artifacts are not kept: \(error)")
+            }
+            throw error
+        }
+        try await artifacts?.store()
+        return try ShellOutput.output(of: output)
     }
 
     public func run(_ batch: [StepContext]) async throws -> [Result<Output, any Error>] {
@@ -36,7 +54,12 @@ public struct ShellHandler: BatchHandler {
     }
 
     /// - Returns: what a program that has succeeded wrote to standard output.
-    private func output(_ settings: ShellSettings, input: [UInt8], of step: StepContext) async throws -> [UInt8] {
+    private func output(
+        _ settings: ShellSettings,
+        input: [UInt8],
+        of step: StepContext,
+        artifacts: ArtifactDirectory? = nil
+    ) async throws -> [UInt8] {
         BrokenPipe.survived
         let arguments = try settings.command.arguments()
         let limit = settings.maxOutputBytes ?? maxOutputBytes
@@ -47,7 +70,8 @@ public struct ShellHandler: BatchHandler {
                 settings: settings,
                 input: input,
                 limit: limit,
-                step: step
+                step: step,
+                artifacts: artifacts
             )
         } catch let error as SubprocessError {
             throw Self.failure(error, command: arguments[0], settings: settings)
@@ -76,7 +100,8 @@ public struct ShellHandler: BatchHandler {
         settings: ShellSettings,
         input: [UInt8],
         limit: Int,
-        step: StepContext
+        step: StepContext,
+        artifacts: ArtifactDirectory?
     ) async throws -> ExecutionResult<Captured, SequenceOutput, SequenceOutput> {
         let teardown = [
             TeardownStep.send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: terminationGrace)
@@ -87,7 +112,7 @@ public struct ShellHandler: BatchHandler {
         return try await Subprocess.run(
             arguments[0].contains("/") ? .path(FilePath(arguments[0])) : .name(arguments[0]),
             arguments: Arguments(Array(arguments.dropFirst())),
-            environment: .inherit.updating(try settings.variables()),
+            environment: .inherit.updating(try settings.variables(artifacts: artifacts)),
             workingDirectory: settings.directory.map { FilePath($0) },
             platformOptions: options,
             input: .inputWriter,

@@ -62,8 +62,12 @@ struct ShellSettings: Decodable {
         environment = try container.decodeIfPresent([String: String?].self, forKey: .environment) ?? [:]
     }
 
-    func variables() throws(HandlerError) -> [Environment.Key: String?] {
+    func variables(artifacts: ArtifactDirectory?) throws(HandlerError) -> [Environment.Key: String?] {
+        // An agent that is itself run by a step would hand on that step's directory.
         var variables: [Environment.Key: String?] = [:]
+        if let key = Environment.Key(rawValue: ArtifactDirectory.variable) {
+            variables[key] = .some(artifacts?.url.path)
+        }
         for (name, value) in environment {
             guard !name.isEmpty, !name.utf8.contains(where: { $0 == 0 || $0 == UInt8(ascii: "=") }),
                 value?.utf8.contains(0) != true, let key = Environment.Key(rawValue: name)

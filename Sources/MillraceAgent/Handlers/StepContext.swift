@@ -16,6 +16,10 @@ public struct StepContext: Sendable {
     var late: LateValues?
     /// Where it says how it goes; nil where there is no agent.
     var journal: StepJournal?
+    /// Where its large files go; nil: into the database.
+    var store: OutputStore?
+    /// Settings that were decoded for others; nil where there is no agent.
+    var settingsCache: SettingsCache?
     private let baseLogger: Logger
 
     package init(work: Work, database: Database? = nil, logger: Logger) {
@@ -64,6 +68,13 @@ public struct StepContext: Sendable {
     /// - Throws: a fatal ``HandlerError`` that says where the settings do not fit.
     public func settings<Value: Decodable>(as type: Value.Type = Value.self) throws -> Value {
         try Self.decode(type, from: rawSettings, absent: "{}", what: "setting (with)", errorClass: "settings")
+    }
+
+    /// The same for values that steps may share: those of one definition are decoded once.
+    func sharedSettings<Value: Decodable & Sendable>(as type: Value.Type = Value.self) throws -> Value {
+        // What was rendered or looked up is a step's own, and may be secret.
+        guard let settingsCache, late == nil, let json = work.settings else { return try settings() }
+        return try settingsCache.value(of: json) { try settings() }
     }
 
     private static func decode<Value: Decodable>(

@@ -43,6 +43,7 @@ final class AgentLoop: Service, Sendable {
     let metrics = AgentMetrics()
     let renderer = TemplateRenderer()
     let journal: StepJournal
+    private let settingsCache = SettingsCache()
     /// Where large outputs go; nil: nowhere.
     let store: OutputStore?
     let core: Mutex<Core>
@@ -214,6 +215,8 @@ final class AgentLoop: Service, Sendable {
     private func context(of step: Work, agentID: Int32) -> StepContext {
         var context = StepContext(work: step, database: .init(client: client, agentID: agentID), logger: logger)
         context.journal = journal
+        context.store = store
+        context.settingsCache = settingsCache
         return context
     }
 

@@ -7,12 +7,12 @@ import NIOCore
 ///
 /// The database then has `{"$ref": NAME, "bytes": N}` in their place. Agents that know the same store read them back for
 /// the steps that take them. A name has a random part, so that nobody can make one up: who has it may read.
-struct OutputStore: Sendable {
+package struct OutputStore: Sendable {
     let place: URL
     let inlineBytes: Int
 
     /// - Returns: nil where outputs stay in the database.
-    init?(_ settings: AgentConfiguration.Outputs) {
+    package init?(_ settings: AgentConfiguration.Outputs) {
         guard let store = settings.store, let place = URL(string: store) else { return nil }
         self.place = place
         inlineBytes = settings.inlineBytes
@@ -90,17 +90,17 @@ struct OutputStore: Sendable {
         }
     }
 
-    private func request(_ name: String) -> HTTPClientRequest {
+    func request(_ name: String) -> HTTPClientRequest {
         HTTPClientRequest(url: place.appending(path: name).absoluteString)
     }
 
-    private func check(_ response: HTTPClientResponse) throws {
+    func check(_ response: HTTPClientResponse) throws {
         guard (200..<300).contains(Int(response.status.code)) else {
             throw HandlerError.retriable("the store answered \(response.status.code)")
         }
     }
 
-    private static let errorClass = "store"
+    static let errorClass = "store"
     private static let timeout = TimeAmount.seconds(60)
     private static let mark = Array(#""$ref""#.utf8)
 }

@@ -36,7 +36,7 @@ struct Validate: AsyncParsableCommand {
     func run() async throws {
         let definition = try definition.load()
         let problems = try await options.withClient { client in try await client.validate(definition) }
-        let places = try self.definition.places()
+        let places = problems.isEmpty ? nil : try self.definition.places()
         let findings = problems.map { Finding($0, at: places?.place(of: $0.path)) }
         options.output.answer(
             Answer(problems: findings),
