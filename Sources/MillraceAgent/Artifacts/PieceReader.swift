@@ -1,10 +1,12 @@
 import SystemPackage
 
-/// Bytes that come in chunks of any size, in pieces of one size, but for the last: what one call to the database carries.
+/// Bytes that come in chunks of any size, in pieces of one size, but for the last. A piece is what one call to the
+/// database carries.
 ///
 /// Sendable without a lock, because there is one reader at a time: whoever takes over from another one does so after
 /// the other's last call has returned.
-final class PieceReader<Chunks: AsyncSequence & SendableMetatype>: @unchecked Sendable where Chunks.Element: Sequence<UInt8> {
+final class PieceReader<Chunks: AsyncSequence & SendableMetatype>: @unchecked Sendable
+where Chunks.Element: Sequence<UInt8> {
     private let size: Int
     /// Nil when they have come to their end.
     private var chunks: Chunks.AsyncIterator?
