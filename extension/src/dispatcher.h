@@ -132,7 +132,8 @@ typedef struct Database
 	uint32		hungry_tenants; /* of those that are refilled, whose part of the tables is not read yet */
 
 	bool		always_wake;	/* hunger was not noted for lack of room */
-	TimestampTz told_at;		/* when a transaction has told hungry agents by itself */
+	bool		telling;		/* a transaction that commits tells hungry agents by itself */
+	TimestampTz told_at;		/* when the last one did */
 	bool		wake_signalled; /* the waker will look without being told again */
 	bool		wake_all;
 	int			wake_count;
@@ -262,13 +263,14 @@ extern void millrace_database_flag_wake(Database *database, int32 queue_id);
 extern int	millrace_database_take_wakes(Database *database, int32 *queue_ids);
 extern Latch *millrace_database_collect_waker(Database *database);
 
-/* dispatcher_tell.c: locked, but for notify, send and forget */
+/* dispatcher_tell.c: locked, but for notify, send and is_begun */
 extern void millrace_notify_queue(int32 queue_id);
-extern bool millrace_tell_is_due(const Database *database, TimestampTz now);
-extern bool millrace_tell_note(const ReadyStep *step);
+extern bool millrace_tell_may(const Database *database, TimestampTz now);
+extern void millrace_tell_note(const ReadyStep *step);
+extern void millrace_tell_begin(Database *database, TimestampTz now);
 extern void millrace_tell_send(void);
-extern void millrace_tell_settle(void);
-extern void millrace_tell_forget(void);
+extern bool millrace_tell_is_begun(void);
+extern void millrace_tell_end(Database *database, bool committed);
 
 /* dispatcher_order.c: locked */
 extern bool millrace_order_step_before(const ReadyStep *a, const ReadyStep *b);

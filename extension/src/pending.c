@@ -211,23 +211,17 @@ before_commit(void)
 
 	LWLockAcquire(Dispatcher->lock, LW_EXCLUSIVE);
 	database = millrace_database_mine();
-	if (database && millrace_tell_is_due(database, now))
+	if (database && millrace_tell_may(database, now))
 	{
-		bool		tells = false;
-
 		for (int i = 0; i < Min(pending.push_count, PUBLISH_BATCH); i++)
 		{
 			const ReadyStep *step = &pending.pushes[i].step;
 
 			if (last == NULL || last->queue_id != step->queue_id || last->handler_id != step->handler_id)
-				tells |= millrace_tell_note(step);
+				millrace_tell_note(step);
 			last = step;
 		}
-		if (tells)
-		{
-			database->told_at = now;
-			database->wakes++;
-		}
+		millrace_tell_begin(database, now);
 	}
 	LWLockRelease(Dispatcher->lock);
 	millrace_tell_send();
@@ -246,7 +240,7 @@ at_commit(void)
 	{
 		/* pops first: a step that was claimed and released in one transaction waits again */
 		forget_pops(database);
-		millrace_tell_settle();
+		millrace_tell_end(database, true);
 		publish_pushes(database);
 		if (pending.events)
 			(void) millrace_database_flag_readers(database);
@@ -273,6 +267,8 @@ at_rollback(int level)
 	if (database)
 	{
 		give_back_pops(database, level);
+		if (level == 0)
+			millrace_tell_end(database, false);
 		signals.waker = millrace_database_collect_waker(database);
 	}
 	LWLockRelease(Dispatcher->lock);
@@ -320,7 +316,7 @@ transaction_ends(XactEvent event, void *arg)
 				at_commit();
 			break;
 		case XACT_EVENT_ABORT:
-			if (pending.pop_count > 0)
+			if (pending.pop_count > 0 || millrace_tell_is_begun())
 				at_rollback(0);
 			break;
 		case XACT_EVENT_PREPARE:
@@ -332,7 +328,6 @@ transaction_ends(XactEvent event, void *arg)
 	}
 	/* the lists go with the transaction's memory */
 	memset(&pending, 0, sizeof(pending));
-	millrace_tell_forget();
 }
 
 static void

@@ -1,6 +1,6 @@
 /*
  * worker_waker.c
- *		Wakes agents and readers of events, so that no writing transaction has to.
+ *		Wakes agents and readers of events, so that hardly any writing transaction has to.
  *
  * A NOTIFY takes a lock of the whole server until its transaction has reached
  * the disk. Writers therefore only flag a queue in shared memory when they have
