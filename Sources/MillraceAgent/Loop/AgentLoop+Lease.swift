@@ -105,8 +105,11 @@ extension AgentLoop {
         }
     }
 
+    /// What a look brings is executed on the thread that has read it: nobody else has anything to do for it.
     private func announce() {
-        pursue { state, _ in state.announced() }
+        if let flight = carryOn(after: { state, _ in state.announced() }) {
+            setOut(flight, executor: Connection.answerExecutor)
+        }
     }
 
     /// Says what kind of failure it is; one kind, that the agent is unknown, is acted on here.

@@ -36,6 +36,8 @@ final class AgentLoop: Service, Sendable {
     let configuration: AgentConfiguration
     let handlers: [String: any Handler]
     let immediateHandlers: [String: any ImmediateHandler]
+    private let batchHandlers: [String: any BatchHandler]
+    private let waitingHandlers: [String: any WaitingHandler]
     let client: WorkClient
     let pool: Pool
     let listener: Listener
@@ -60,6 +62,8 @@ final class AgentLoop: Service, Sendable {
         self.configuration = configuration
         self.handlers = handlers
         immediateHandlers = handlers.compactMapValues { $0 as? any ImmediateHandler }
+        batchHandlers = handlers.compactMapValues { $0 as? any BatchHandler }
+        waitingHandlers = handlers.compactMapValues { $0 as? any WaitingHandler }
         self.pool = pool
         client = WorkClient(pool: pool)
         journal = StepJournal(client: client, logger: logger)
@@ -176,10 +180,12 @@ final class AgentLoop: Service, Sendable {
         return flight
     }
 
-    /// Sends the call on the caller's own thread; its answer is another matter. Not a child of anybody, for the same
-    /// reason; `conduct` does not end before it.
-    private func setOut(_ flight: Flight) {
-        Task.immediate { await fly(flight) }
+    /// Sends the call on the caller's own thread. Not a child of anybody, for the same reason; `conduct` does not end
+    /// before it.
+    ///
+    /// - Parameter executor: Where to go on with its answer.
+    func setOut(_ flight: Flight, executor: (any TaskExecutor)? = nil) {
+        Task.immediate(executorPreference: executor) { await self.fly(flight) }
     }
 
     /// ``carryOn(after:)`` for those who cannot fly themselves.
@@ -195,14 +201,14 @@ final class AgentLoop: Service, Sendable {
         while let step = rest.popFirst() {
             guard let handler = handlers[step.handler] else { continue }
             let context = self.context(of: step, agentID: agentID)
-            if let handler = handler as? any BatchHandler, let batch = step.batch {
+            if let batch = step.batch, let handler = batchHandlers[step.handler] {
                 let others = rest.prefix { $0.batch == batch }
                 rest.removeFirst(others.count)
                 let contexts = [context] + others.map { self.context(of: $0, agentID: agentID) }
                 core.tasks[step.handOut] = Task { await self.execute(contexts, with: handler) }
                 continue
             }
-            if let handler = handler as? any WaitingHandler, !LateValues.mayConcern(step) {
+            if let handler = waitingHandlers[step.handler], !LateValues.mayConcern(step) {
                 wait(context, handler, in: &core, at: now)
                 continue
             }

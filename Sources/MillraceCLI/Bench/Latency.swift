@@ -98,7 +98,9 @@ struct Latency: AsyncParsableCommand {
 
     private func measure(_ scene: BenchStage.Scene, rate: Double, _ starts: StepStarts) async throws -> Measured {
         let (client, defined) = (scene.client, scene.workflows[0])
-        let submits = try await OpenLoop(rate: rate, seconds: seconds).submit(defined, client)
+        let loop = OpenLoop(rate: rate, seconds: seconds)
+        starts.expect(loop.runs * shape.needs.count)
+        let submits = try await loop.submit(defined, client)
         let ids = submits.map(\.run)
         try await client.finish(ids, of: defined)
         let timing = try await client.timing(of: ids)

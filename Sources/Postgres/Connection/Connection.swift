@@ -70,6 +70,10 @@ public final class Connection: Sendable {
         if let end = state.withLock({ $0.end }) { didEnd(end) }
     }
 
+    /// Runs tasks on the one thread that reads what servers send: such a task goes on with an answer the moment that it
+    /// is there. Nothing in it may wait, nor take long, for all answers of the program wait meanwhile.
+    public static var answerExecutor: any TaskExecutor { Reactor.shared }
+
     // MARK: Calls
 
     /// Performs calls; each is answered on its own. They are written to the socket together.

@@ -11,9 +11,12 @@ protocol SocketOwner: AnyObject, Sendable {
 /// One thread that waits for the sockets of all connections.
 ///
 /// It hands over at the owner's own state, behind the owner's own lock, on its own thread: an answer reaches the task
-/// that awaits it with one switch of threads, not two.
-final class Reactor: Sendable {
+/// that awaits it with one switch of threads, not two. A task that runs on this executor is reached with none.
+final class Reactor: TaskExecutor {
     static let shared = Reactor()
+
+    /// No socket has it.
+    private static let bellToken: UInt64 = 0
 
     private struct Owner {
         weak var value: (any SocketOwner)?
@@ -22,11 +25,43 @@ final class Reactor: Sendable {
     private let epoll: Int32
     private let lastToken = Atomic<UInt64>(0)
     private let owners = Mutex<[UInt64: Owner]>([:])
+    /// Wakes the thread for jobs of others.
+    private let bell: Int32
+    private let jobs = Mutex<[UnownedJob]>([])
+    private let thread = Atomic<UInt>(0)
 
     private init() {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         precondition(epoll >= 0, "epoll_create1: \(String(cString: strerror(errno)))")
+        bell = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
+        precondition(bell >= 0, "eventfd: \(String(cString: strerror(errno)))")
+        var event = epoll_event()
+        event.events = EPOLLIN.rawValue
+        event.data.u64 = Self.bellToken
+        let status = epoll_ctl(epoll, EPOLL_CTL_ADD, bell, &event)
+        precondition(status == 0, "epoll_ctl: \(String(cString: strerror(errno)))")
         BlockingThread.start { [self] in loop() }
+    }
+
+    /// Jobs must be short: answers wait for them.
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        let isFirst = jobs.withLock { jobs in
+            jobs.append(job)
+            return jobs.count == 1
+        }
+        // The thread itself looks for jobs before it waits again.
+        if isFirst, thread.load(ordering: .relaxed) != UInt(pthread_self()) { _ = eventfd_write(bell, 1) }
+    }
+
+    /// Those of now; what they enqueue comes after the next look at the sockets.
+    private func runJobs() -> Bool {
+        let due = jobs.withLock { jobs in
+            defer { jobs = [] }
+            return jobs
+        }
+        for job in due { job.runSynchronously(on: asUnownedTaskExecutor()) }
+        return !due.isEmpty
     }
 
     /// A socket with a name that, unlike a file descriptor, is never used again.
@@ -74,14 +109,22 @@ final class Reactor: Sendable {
     }
 
     private func loop() -> Never {
+        thread.store(UInt(pthread_self()), ordering: .relaxed)
         var events = [epoll_event](repeating: epoll_event(), count: 64)
+        var isBusy = false
         while true {
-            let count = epoll_wait(epoll, &events, Int32(events.count), -1)
+            let count = epoll_wait(epoll, &events, Int32(events.count), isBusy ? 0 : -1)
             for index in 0..<max(0, Int(count)) {
                 let token = events[index].data.u64
+                if token == Self.bellToken {
+                    var rings: eventfd_t = 0
+                    _ = eventfd_read(bell, &rings)
+                    continue
+                }
                 let owner = owners.withLock { $0[token]?.value }
                 owner?.socketIsReady()
             }
+            isBusy = runJobs()
         }
     }
 }

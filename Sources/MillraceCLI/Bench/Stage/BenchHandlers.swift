@@ -34,6 +34,11 @@ final class StepStarts: Sendable {
 
     private let moments = Mutex<[Step: Double]>([:])
 
+    /// Makes room for so many steps: a table that grows under way is copied, and what starts meanwhile would seem late.
+    func expect(_ steps: Int) {
+        moments.withLock { $0 = Dictionary(minimumCapacity: steps) }
+    }
+
     func mark(run: Int64, step: Int) {
         let now = Self.now
         moments.withLock { $0[Step(run: run, number: step)] = now }
