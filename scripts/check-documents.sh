@@ -47,4 +47,11 @@ agree "links: what the documents of the language name" "" "$missing"
 untested=$(sed -n '/^## Beside other engines/,/^Sources/p' docs/language.md | grep -E '^\| [^-w]' | grep -vE '\]\(\.\./(extension/test|Tests|scripts)/' || true)
 agree "features beside other engines: each has its test" "" "$untested"
 
+# Rows of what importers carry over: each names tests that exist.
+unknown=$(grep -E '^\| .* \| `[a-zA-Z`, ]+` \|$' docs/importing.md | sed -E 's/.*\| (`[^|]*) \|$/\1/' | grep -oE '[a-zA-Z]+' | sort -u | while read -r name; do
+  grep -rqE "func $name\(" Tests/MillraceTests/Import || printf 'no test is called %s\n' "$name"
+done)
+rows=$(sed -n '/^## WfFormat/,/^## dbt/p' docs/importing.md | grep -E '^\| ' | grep -vE '\| test \|$|\| `[a-zA-Z`, ]+` \|$' || true)
+agree "what importers carry over: each part has its test" "" "$unknown$rows"
+
 summarise "$passed" "$failed"

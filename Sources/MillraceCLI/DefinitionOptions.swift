@@ -13,10 +13,11 @@ struct DefinitionOptions: ParsableArguments {
 
     @OptionGroup(title: "Options for workflows of other languages") var importing: ImportOptionGroup
 
-    func load() throws -> WorkflowDefinition {
+    /// The definitions that the file holds: the last one is what it is about, those before it are its sub-runs.
+    func load() throws -> [WorkflowDefinition] {
         format == .millrace
-            ? try WorkflowDefinition.load(file)
-            : try ImportedDefinition.load(file, format: format, importing.options).definition
+            ? [try WorkflowDefinition.load(file)]
+            : try ImportedDefinition.load(file, format: format, importing.options).definitions
     }
 
     /// None where the definition was made from something else.

@@ -21,8 +21,17 @@ public struct DefinitionProblem: Sendable, Hashable, Encodable {
 extension Client {
     /// Makes a definition a new version of its workflow. The same definition again answers the same version.
     public func define(_ definition: WorkflowDefinition) async throws(MillraceError) -> DefinedWorkflow {
-        let sql = "select workflow, version, version_id, steps, edges from millrace.define_workflow($1)"
-        return try await row(sql, [.json(definition.json)]) { row throws(PostgresError) in
+        try await define([definition])[0]
+    }
+
+    /// Makes each of several definitions a new version of its workflow: all of them, or none.
+    public func define(_ definitions: [WorkflowDefinition]) async throws(MillraceError) -> [DefinedWorkflow] {
+        let sql = """
+            select d.workflow, d.version, d.version_id, d.steps, d.edges
+            from unnest($1::jsonb[]) with ordinality g (definition, ord), lateral millrace.define_workflow(g.definition) d
+            order by g.ord
+            """
+        return try await rows(sql, [.jsons(definitions.map(\.json))]) { row throws(PostgresError) in
             DefinedWorkflow(
                 workflow: try row.string(0),
                 version: try row.int(1),

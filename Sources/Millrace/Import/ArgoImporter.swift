@@ -15,16 +15,15 @@ struct ArgoImporter: Importer {
         "workflowMetadata", "priority",
     ]
     private static let carried: Set<String> = [
-        "entrypoint", "arguments", "templates", "templateDefaults", "onExit", "workflowTemplateRef",
+        "entrypoint", "arguments", "templates", "templateDefaults", "onExit", "workflowTemplateRef", "hooks",
+        "activeDeadlineSeconds",
     ]
     private static let refused = [
         "parallelism": "How many steps of a run are executed at once cannot be said.",
         "synchronization": "Locks between runs cannot be said.",
         "suspend": "That runs begin in a pause is for who submits them to say.",
         "shutdown": "It stops a run that is under way.",
-        "hooks": "Hooks cannot be said.",
         "retryStrategy": "That a whole run is tried again cannot be said.",
-        "activeDeadlineSeconds": "Who submits a run gives it a deadline.",
     ]
 
     static func workflow(in file: ImportFile, _ options: ImportOptions, _ findings: ImportFindings)
@@ -60,7 +59,10 @@ struct ArgoImporter: Importer {
             specs.append(template)
         }
         for spec in specs { check(spec, findings) }
-        return build(main, specs, library, options, findings)
+        let metadata = main["metadata"]
+        var name = metadata?["name"]?.text ?? metadata?["generateName"]?.text ?? ""
+        while name.hasSuffix("-") { name.removeLast() }
+        return build(file.workflowName(name, options), specs, library, options, findings)
     }
 
     private static func kind(_ document: ImportNode) -> String { document["kind"]?.text ?? "" }
@@ -78,15 +80,12 @@ struct ArgoImporter: Importer {
     }
 
     private static func build(
-        _ main: ImportNode,
+        _ name: String,
         _ specs: [ImportNode],
         _ library: [String: ImportNode],
         _ options: ImportOptions,
         _ findings: ImportFindings
     ) -> ImportedWorkflow {
-        let metadata = main["metadata"]
-        var name = metadata?["name"]?.text ?? metadata?["generateName"]?.text ?? ""
-        while name.hasSuffix("-") { name.removeLast() }
         var workflow = ImportedWorkflow(name: name)
         // What the workflow says goes before what its template says.
         var parameters: [String: JSONValue] = [:]
@@ -98,13 +97,20 @@ struct ArgoImporter: Importer {
         }
         if !parameters.isEmpty { workflow.input = .object(parameters) }
 
-        let graph = ArgoGraph(specs: specs, library: library, options: options, findings: findings)
+        let children = ArgoChildren(of: name)
+        let graph = ArgoGraph(
+            specs: specs,
+            library: library,
+            children: children,
+            options: options,
+            findings: findings
+        )
         guard let entrypoint = specs.lazy.compactMap({ $0["entrypoint"] }).first, let start = entrypoint.text else {
             findings.mistake(specs[0], "It has no entrypoint.")
             return workflow
         }
         workflow.steps = graph.build(start, named: entrypoint, parameters: declared)
-        if let exit = specs.lazy.compactMap({ $0["onExit"] }).first {
+        if let exit = exit(specs, findings) {
             workflow.finally = graph.build(
                 exit.text ?? "",
                 named: exit,
@@ -113,6 +119,21 @@ struct ArgoImporter: Importer {
                 isAtEnd: true
             )
         }
+        if let deadline = specs.lazy.compactMap({ $0["activeDeadlineSeconds"] }).first {
+            workflow.deadline = graph.leaves.seconds(deadline, ArgoScope()).map(ArgoTemplate.duration)
+        }
+        workflow.tolerate(graph.tolerated)
+        workflow.children = children.workflows
         return workflow
+    }
+
+    /// The template for the end: `onExit`, or the hook of that name.
+    private static func exit(_ specs: [ImportNode], _ findings: ImportFindings) -> ImportNode? {
+        for hooks in specs.compactMap({ $0["hooks"] }) {
+            for (name, hook) in hooks.members where name != "exit" || hook["expression"] != nil {
+                findings.refuse("hooks", hook, "What happens at other times than the end cannot be said.")
+            }
+        }
+        return specs.lazy.compactMap { $0["onExit"] ?? $0["hooks"]?["exit"]?["template"] }.first
     }
 }

@@ -10,6 +10,23 @@ struct ArgoTemplate {
         "container", "containerSet", "script", "resource", "http", "data", "plugin", "suspend",
     ]
 
+    private static let keys: Set<String> = kinds.union(refused.keys).union([
+        "name", "inputs", "outputs", "metadata", "dag", "steps", "volumes", "initContainers", "sidecars",
+        "archiveLocation", "activeDeadlineSeconds", "retryStrategy", "failFast", "tolerations", "schedulerName",
+        "priorityClassName", "priority", "serviceAccountName", "automountServiceAccountToken", "executor", "hostAliases",
+        "securityContext", "podSpecPatch", "affinity", "nodeSelector", "metrics", "timeout", "annotations",
+    ])
+
+    /// Keys that no template has.
+    static func check(_ template: ImportNode, _ findings: ImportFindings) {
+        for (name, part) in template.members where !keys.contains(name) {
+            findings.mistake(part, "Templates have no such key.")
+        }
+        if let part = template["failFast"], part.bool == true {
+            findings.refuse("failFast", part, "That one failure stops other branches cannot be said.")
+        }
+    }
+
     let defaults: ImportNode?
     let options: ImportOptions
     let findings: ImportFindings
@@ -24,12 +41,13 @@ struct ArgoTemplate {
             findings.mistake(template, "It neither does something nor orders others.")
             return step
         }
+        Self.check(template, findings)
         for (name, reason) in Self.refused where name != "memoize" && (name != "daemon" || template[name]?.bool == true)
         {
             if let part = template[name] { findings.refuse(name, part, reason) }
         }
-        step.retry = retry(template["retryStrategy"] ?? defaults?["retryStrategy"], scope)
-        step.timeout = timeout(template, scope)
+        policies(of: template, scope, &step, defaults: defaults)
+        artifacts(of: template)
         step.cache = template["memoize"].flatMap { cache($0, scope) }
         step.input = input(template, scope)
         step.work(options)
@@ -45,20 +63,8 @@ struct ArgoTemplate {
     private func input(_ template: ImportNode, _ scope: ArgoScope) -> JSONValue? {
         var members: [String: JSONValue] = [:]
         for (name, value) in scope.parameters.sorted(by: { $0.key < $1.key }) {
-            switch value {
-            // A text that begins with a dollar sign is a path, unless it has two.
-            case .literal(.string(let text)): members[name] = .string(text.hasPrefix("$") ? "$" + text : text)
-            case .literal(let value): members[name] = value
-            case .path(let path, _): members[name] = .string(path)
-            case .template(let texts, let paths, _):
-                var text = texts[0]
-                var data: [String: JSONValue] = [:]
-                for (number, path) in paths.enumerated() {
-                    text += "{{value\(number)}}" + texts[number + 1]
-                    data["value\(number)"] = .string(path)
-                }
-                members[name] = .object(["$template": .string(text), "data": .object(data)])
-            case .unknown(let reason):
+            members[name] = value.input
+            if case .unknown(let reason) = value {
                 findings.leaveBehind("\(template.path): input \(name)", "\(reason).", at: template.place)
             }
         }
@@ -105,7 +111,29 @@ struct ArgoTemplate {
         }
     }
 
+    /// Files that tasks hand on are theirs, not the engine's.
+    private func artifacts(of template: ImportNode) {
+        for part in ["inputs", "outputs"].compactMap({ template[$0]?["artifacts"] }) {
+            if options.handler == .shell {
+                findings.refuse("artifacts", part, "The handler shell carries no files from step to step.")
+            } else {
+                findings.leaveBehind(part, "Files that tasks hand on are for whoever executes the steps.")
+            }
+        }
+    }
+
     // MARK: Policies
+
+    /// How often and how long it is tried.
+    func policies(of template: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep, defaults: ImportNode? = nil) {
+        step.retry = retry(template["retryStrategy"] ?? defaults?["retryStrategy"], scope)
+        let parts = ["timeout", "activeDeadlineSeconds"].compactMap { template[$0] ?? defaults?[$0] }
+        step.timeout = parts.compactMap { seconds($0, scope) }.min().map(Self.duration)
+    }
+
+    static func duration(_ seconds: Double) -> String {
+        "\(seconds == seconds.rounded() ? "\(Int64(seconds))" : "\(seconds)")s"
+    }
 
     private func retry(_ strategy: ImportNode?, _ scope: ArgoScope) -> JSONValue? {
         guard let strategy else { return nil }
@@ -154,14 +182,8 @@ struct ArgoTemplate {
         return .object(retry)
     }
 
-    private func timeout(_ template: ImportNode, _ scope: ArgoScope) -> String? {
-        let parts = ["timeout", "activeDeadlineSeconds"].compactMap { template[$0] ?? defaults?[$0] }
-        let seconds = parts.compactMap { self.seconds($0, scope) }
-        return seconds.min().map { "\($0 == $0.rounded() ? "\(Int64($0))" : "\($0)")s" }
-    }
-
     /// `20`, `"20s"`, `"1h30m"`.
-    private func seconds(_ part: ImportNode, _ scope: ArgoScope) -> Double? {
+    func seconds(_ part: ImportNode, _ scope: ArgoScope) -> Double? {
         let units = ["ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400]
         if let text = scope.value(of: ArgoValue.text(part.value)).text?.trimmed, !text.isEmpty {
             if let seconds = Double(text), seconds >= 0, seconds < 1e9 { return seconds }

@@ -14,6 +14,16 @@ indirect enum ArgoValue {
         if case .literal(let value) = self { Self.text(value) } else { nil }
     }
 
+    /// As a part of a step's input; none where it is not known.
+    var input: JSONValue? {
+        switch self {
+        case .literal(let value): ImportedValue.literal(value)
+        case .path(let path, _): .string(path)
+        case .template(let texts, let paths, _): ImportedValue.template(texts, paths)
+        case .unknown: nil
+        }
+    }
+
     static func text(_ value: JSONValue) -> String {
         switch value {
         case .string(let text): text
@@ -27,6 +37,8 @@ indirect enum ArgoValue {
 struct ArgoScope {
     /// The template's own inputs.
     var parameters: [String: ArgoValue] = [:]
+    /// Where the workflow's parameters stand.
+    var workflow = ["run"]
     /// The item of a loop.
     var item: ArgoValue?
     /// Whether what became of the run's other steps can be asked for.
@@ -101,7 +113,7 @@ struct ArgoScope {
         case ("inputs", 3...) where parts[1] == "parameters":
             return parameters[parts[2...].joined(separator: ".")] ?? unknown
         case ("workflow", 3...) where parts[1] == "parameters":
-            return .path(JSONPathText.path(["run", parts[2...].joined(separator: ".")]), needs: [])
+            return .path(JSONPathText.path(workflow + [parts[2...].joined(separator: ".")]), needs: [])
         case ("workflow", 2) where parts[1] == "status" && isAtEnd:
             return .path(Self.endedState, needs: [])
         case ("item", 1):

@@ -6,15 +6,19 @@ struct GitHubCondition {
     struct Job {
         /// The steps that it became: one, or one for each combination of its matrix.
         var steps: [String]
-        /// Whether what needs it goes on when it fails.
-        var continues = false
+        /// Those of them that may fail without that being a failure.
+        var tolerated: Set<String> = []
         /// Whether its one step is spread over a matrix.
         var isSpread = false
+        /// What must have succeeded above it, as far as its own success does not say so.
+        var above = RuleExpression.constant(true)
 
         var succeeded: RuleExpression {
-            .all(steps.map { continues ? .term($0, .completed) || .term($0, .failed) : .term($0, .completed) })
+            .all(steps.map { tolerated.contains($0) ? .term($0, .completed) || .term($0, .failed) : .term($0, .completed) })
         }
-        var failed: RuleExpression { continues ? .constant(false) : .any(steps.map { .term($0, .failed) }) }
+        var failed: RuleExpression {
+            .any(steps.filter { !tolerated.contains($0) }.map { .term($0, .failed) })
+        }
         var skipped: RuleExpression { .all(steps.map { .term($0, .skipped) }) }
         var cancelled: RuleExpression { .any(steps.map { .term($0, .cancelled) }) }
     }
@@ -22,7 +26,7 @@ struct GitHubCondition {
     /// The jobs that it needs.
     var needs: [(name: String, job: Job)]
     /// All that stand above it.
-    var ancestors: [Job]
+    var ancestors: () -> [Job]
 
     struct Decision {
         var rule: RuleExpression
@@ -35,10 +39,14 @@ struct GitHubCondition {
         case both(RuleExpression, PathPredicate)
     }
 
-    private typealias Problem = GitHubExpression.Problem
+    typealias Problem = GitHubExpression.Problem
 
-    /// What holds where no `if` says otherwise.
-    var success: RuleExpression { .all(needs.map(\.job.succeeded)) }
+    /// The values of the combination, and the names by which an element of a spread matrix is asked for.
+    var matrix: [String: JSONValue] = [:]
+    var spread: GitHubSpread?
+
+    /// What holds where no `if` says otherwise: all that stand above have succeeded, however far above.
+    var success: RuleExpression { .all(needs.map { $0.job.succeeded && $0.job.above }) }
 
     func decide(_ expression: GitHubExpression) -> Result<Decision, GitHubExpression.Problem> {
         do throws(Problem) {
@@ -56,13 +64,26 @@ struct GitHubCondition {
 
     private static let statusFunctions: Set<String> = ["success", "failure", "always", "cancelled"]
 
-    private static func namesStatus(_ expression: GitHubExpression) -> Bool {
+    static func namesStatus(_ expression: GitHubExpression) -> Bool {
         switch expression {
         case .literal, .path: false
         case .call(let name, let arguments): statusFunctions.contains(name) || arguments.contains(where: namesStatus)
         case .compare(_, let left, let right): namesStatus(left) || namesStatus(right)
         case .all(let parts), .any(let parts): parts.contains(where: namesStatus)
         case .not(let inner): namesStatus(inner)
+        }
+    }
+
+    /// Whether it asks for nothing but that the run is cancelled.
+    static func isCancelled(_ expression: GitHubExpression) -> Bool {
+        switch expression {
+        case .call("cancelled", let arguments): arguments.isEmpty
+        case .all(let parts):
+            parts.contains(where: isCancelled)
+                && parts.allSatisfy { part in
+                    if case .call("always", _) = part { true } else { isCancelled(part) }
+                }
+        default: false
         }
     }
 
@@ -138,7 +159,7 @@ struct GitHubCondition {
         case "success": success
         case "always": .constant(true)
         // All that stand above count: one whose failure had its dependents skipped too.
-        case "failure": .any(ancestors.map(\.failed))
+        case "failure": .any(ancestors().map(\.failed))
         // What starts when a run is cancelled has a place of its own.
         default: .constant(false)
         }
@@ -180,13 +201,19 @@ struct GitHubCondition {
 
     // MARK: What the run's input and outputs hold
 
-    /// The path in the run's input or in the outputs of needs.
-    private func path(_ parts: [GitHubExpression.Part]) throws(Problem) -> String {
+    /// The path in the run's input, in the outputs of needs, or in an element of a spread matrix.
+    func path(_ parts: [GitHubExpression.Part]) throws(Problem) -> String {
         guard case .name(let context) = parts[0] else { throw Problem("a value has no name") }
         var path = "$.run"
         var rest = parts[...]
         switch context {
         case "github", "inputs", "vars": break
+        case "matrix":
+            guard let spread, parts.count > 1, case .name(let name) = parts[1] else {
+                throw Problem("matrix is not known when it is decided whether a job starts")
+            }
+            path = spread.path(of: name)
+            rest = parts[2...]
         case "needs":
             guard parts.count >= 4, case .name(let name) = parts[1], parts[2] == .name("outputs") else {
                 throw Problem("of a need only its result and its outputs can be asked for")

@@ -9,7 +9,9 @@ struct GitHubSpread {
     private(set) var need: String?
 
     /// - Returns: None where the job has no such matrix; `findings` have the reason where it has one that cannot be spread.
-    init?(_ job: ImportNode, needs: [String], _ findings: ImportFindings) {
+    ///
+    /// - Parameter continues: Whether a failure does not count.
+    init?(_ job: ImportNode, needs: [String], continues: Bool, _ findings: ImportFindings) {
         guard let strategy = job["strategy"], let matrix = strategy["matrix"] else { return nil }
         let parallel = strategy["max-parallel"]
         let failFast = strategy["fail-fast"]
@@ -20,19 +22,21 @@ struct GitHubSpread {
             input = .object([name: .string("$.element")])
         } else if parallel != nil || failFast?.bool == true {
             guard let combinations = GitHubMatrix(matrix, findings)?.combinations else { return nil }
-            source = .array(combinations.map { .object($0.values.mapValues(Self.literal)) })
+            source = .array(combinations.map { .object($0.values.mapValues(ImportedValue.literal)) })
             input = .string("$.element")
         } else {
             return nil
         }
-        if let failFast, failFast.bool != true {
+        var settings: [String: JSONValue] = ["in": source]
+        if continues {
+            settings["failures"] = .string("collect")
+        } else if let failFast, failFast.bool != true {
             findings.refuse(
                 "fail-fast",
                 failFast,
                 "Of a step that is spread over a matrix the first failure ends the others, or failures do not count."
             )
         }
-        var settings: [String: JSONValue] = ["in": source]
         if let parallel {
             if let number = parallel.number, number >= 1, number == number.rounded() {
                 settings["parallel"] = .integer(Int64(number))
@@ -41,6 +45,15 @@ struct GitHubSpread {
             }
         }
         forEach = settings.count == 1 ? source : .object(settings)
+    }
+
+    /// What an element has of this name.
+    func path(of name: String) -> String {
+        if case .object(let members) = input {
+            members[name] == nil ? "$.element." + JSONPathText.member(name) : "$.element"
+        } else {
+            "$.element." + JSONPathText.member(name)
+        }
     }
 
     /// `matrix: { target: ${{ fromJSON(needs.list.outputs.targets) }} }`: the name, the list as a path, and whose output it is.
@@ -58,16 +71,6 @@ struct GitHubSpread {
             return (name, JSONPathText.path(["needs", names[1], names[3]]), names[1])
         case "github", "inputs", "vars": return (name, JSONPathText.path(["run"] + names), nil)
         default: return nil
-        }
-    }
-
-    /// In an input a text that begins with a dollar sign is a path, unless it has two.
-    static func literal(_ value: JSONValue) -> JSONValue {
-        switch value {
-        case .string(let text): .string(text.hasPrefix("$") ? "$" + text : text)
-        case .array(let elements): .array(elements.map(literal))
-        case .object(let members): .object(members.mapValues(literal))
-        default: value
         }
     }
 }

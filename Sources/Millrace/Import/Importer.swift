@@ -59,10 +59,15 @@ public struct ImportOptions: Sendable {
 /// A foreign workflow, brought in.
 public struct ImportedDefinition: Sendable {
     public var definition: WorkflowDefinition
+    /// Workflows whose runs are steps of it, or of one another. They belong into the database together with it.
+    public var children: [WorkflowDefinition]
     /// What stayed behind and was not refused, because it does not concern the graph.
     public var leftBehind: [ImportFinding]
     /// What the file gives as default values of the run's input.
     public var input: JSONValue?
+
+    /// All that it takes, the children first.
+    public var definitions: [WorkflowDefinition] { children + [definition] }
 }
 
 /// A file to be brought in.
@@ -77,6 +82,11 @@ struct ImportFile {
     var stem: String {
         let name = path.split(separator: "/").last ?? ""
         return String(name.prefix { $0 != "." })
+    }
+
+    /// What the workflow is called here.
+    func workflowName(_ own: String, _ options: ImportOptions) -> String {
+        WorkflowName.valid(options.name ?? (own.isEmpty ? stem : own))
     }
 }
 
@@ -95,9 +105,13 @@ extension ImportFile {
         let findings = ImportFindings(leaveOut: options.leaveOut)
         var workflow = try importer.workflow(in: self, options, findings)
         try findings.check()
-        workflow.name = WorkflowName.valid(options.name ?? (workflow.name.isEmpty ? stem : workflow.name))
+        guard !workflow.steps.isEmpty else {
+            throw MillraceError(.malformed, "There is nothing in it that a step could do.")
+        }
+        workflow.name = workflowName(workflow.name, options)
         return ImportedDefinition(
             definition: workflow.definition,
+            children: workflow.children.map(\.definition),
             leftBehind: findings.leftBehind,
             input: workflow.input
         )

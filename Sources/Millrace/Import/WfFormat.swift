@@ -13,8 +13,18 @@ struct WfFormat: Importer {
 
     private struct File: Decodable {
         var name: String?
-        var schemaVersion: String
+        var schemaVersion: SchemaVersion
         var workflow: Workflow
+    }
+
+    /// A text, which some recorders wrote as a number.
+    private struct SchemaVersion: Decodable {
+        var text: String
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            text = try (try? container.decode(String.self)) ?? "\(container.decode(Double.self))"
+        }
     }
 
     /// Since 1.5 the graph and what was measured stand apart; before, each task carries everything.
@@ -61,7 +71,7 @@ struct WfFormat: Importer {
         }
     }
 
-    private struct Version: Decodable { var schemaVersion: String? }
+    private struct Version: Decodable { var schemaVersion: SchemaVersion? }
 
     static func workflow(in file: ImportFile, _ options: ImportOptions, _ findings: ImportFindings)
         throws(MillraceError) -> ImportedWorkflow
@@ -77,17 +87,20 @@ struct WfFormat: Importer {
         } catch {
             throw Self.refusal(utf8, error)
         }
-        guard Self.isSupported(file.schemaVersion) else { throw Self.unsupported(file.schemaVersion) }
+        let version = file.schemaVersion.text
+        guard Self.isSupported(version) else { throw Self.unsupported(version) }
         name = file.name ?? ""
         if let specification = file.workflow.specification {
             tasks = specification.tasks
-            keys = Self.keys(tasks, \.id, "id", findings)
+            // Some writers left out the ids.
+            let hasNames = tasks.allSatisfy { $0.id == nil } && Self.tellsApart(tasks, \.name)
+            keys = hasNames ? Self.keys(tasks, \.name, "name", findings) : Self.keys(tasks, \.id, "id", findings)
             let execution = file.workflow.execution?.tasks ?? []
             executed = Dictionary(execution.map { ($0.id, $0) }) { first, _ in first }
         } else if let flat = file.workflow.tasks ?? file.workflow.jobs {
             tasks = flat
             // Some recorders gave all tasks of a kind the same name, and told them apart by id.
-            let hasNames = Set(flat.compactMap(\.name)).count == flat.count
+            let hasNames = Self.tellsApart(flat, \.name)
             keys = hasNames ? Self.keys(flat, \.name, "name", findings) : Self.keys(flat, \.id, "id", findings)
             let execution = zip(keys, flat).map { key, task in
                 ExecutedTask(id: key, runtimeInSeconds: task.runtimeInSeconds ?? task.runtime, command: task.command)
@@ -96,7 +109,7 @@ struct WfFormat: Importer {
         } else {
             throw MillraceError(
                 .malformed,
-                "This is no valid WfFormat \(file.schemaVersion): its workflow has no tasks."
+                "This is no valid WfFormat \(version): its workflow has no tasks."
             )
         }
         guard !tasks.isEmpty else { throw MillraceError(.malformed, "The workflow has no tasks.") }
@@ -105,6 +118,10 @@ struct WfFormat: Importer {
                 findings.mistake("task \"\(key)\"", "Its runtime is \(seconds) seconds.")
             }
         }
+    }
+
+    private static func tellsApart(_ tasks: [Task], _ property: KeyPath<Task, String?>) -> Bool {
+        Set(tasks.compactMap { $0[keyPath: property] }).count == tasks.count
     }
 
     private static func keys(
@@ -121,9 +138,11 @@ struct WfFormat: Importer {
 
     private func workflow(_ options: ImportOptions, _ findings: ImportFindings) -> ImportedWorkflow {
         let needs = needs(findings)
-        let steps = zip(keys, needs).map { key, needs in
-            var step = ImportedStep(key: key)
-            step.needs = needs.map { keys[$0] }
+        let stepKeys = stepKeys
+        let steps = zip(keys, needs).enumerated().map { number, task in
+            let (key, needs) = task
+            var step = ImportedStep(key: stepKeys[number])
+            step.needs = needs.map { stepKeys[$0] }
             step.work(options, seconds: executed[key]?.runtimeInSeconds)
             if options.handler == .shell {
                 if let command = Self.command(executed[key]?.command) {
@@ -135,6 +154,16 @@ struct WfFormat: Importer {
             return step
         }
         return ImportedWorkflow(name: name, steps: steps)
+    }
+
+    /// Names in the wild are free text of any length; what tells tasks apart has to tell steps apart.
+    private var stepKeys: [String] {
+        var taken: Set<String> = []
+        return keys.map { key in
+            let unique = StepKey.unique(key, among: taken)
+            taken.insert(unique)
+            return unique
+        }
     }
 
     /// Some recorders put a whole script where the program belongs.
@@ -151,10 +180,12 @@ struct WfFormat: Importer {
         for (number, key) in keys.enumerated() where numbers.updateValue(number, forKey: key) != nil {
             findings.mistake("task \"\(key)\"", "Two tasks have this id.")
         }
-        // Where names are the keys, some files call tasks by their ids all the same.
+        // Where names are the keys, some files call tasks by their ids all the same; others do it the other way round.
         var others: [String: Int] = [:]
-        for (number, task) in tasks.enumerated() {
-            if let id = task.id, numbers[id] == nil { others[id] = number }
+        for property in [\Task.id, \Task.name] where Self.tellsApart(tasks, property) {
+            for (number, task) in tasks.enumerated() {
+                if let name = task[keyPath: property], numbers[name] == nil { others[name] = number }
+            }
         }
         func number(_ id: String, of task: String, _ relation: String) -> Int? {
             guard let number = numbers[id] ?? others[id] else {
@@ -203,7 +234,7 @@ struct WfFormat: Importer {
         if case DecodingError.dataCorrupted = error {
             return MillraceError(.malformed, "This is no JSON.", detail: JSONProblem.describe(error, in: utf8))
         }
-        guard let version = (try? JSONDecoder().decode(Version.self, from: utf8))?.schemaVersion else {
+        guard let version = (try? JSONDecoder().decode(Version.self, from: utf8))?.schemaVersion?.text else {
             return MillraceError(.malformed, "This is no WfFormat: it has no \"schemaVersion\".")
         }
         return isSupported(version)

@@ -11,9 +11,9 @@ struct Define: AsyncParsableCommand {
     @OptionGroup var definition: DefinitionOptions
 
     func run() async throws {
-        let definition = try definition.load()
+        let definitions = try definition.load()
         try await options.withClient { client in
-            let defined = try await client.define(definition)
+            let defined = try await client.define(definitions).last!
             options.output.answer(
                 defined,
                 "\(defined.workflow) version \(defined.version): \(Spell.count(defined.steps, "step")), "

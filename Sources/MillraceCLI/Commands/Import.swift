@@ -33,6 +33,8 @@ struct Import: AsyncParsableCommand {
         var edges: Int
         var leftBehind: [ImportFinding]
         var input: JSONValue?
+        /// Workflows whose runs are its steps.
+        var children: [DefinedWorkflow]
     }
 
     func validate() throws {
@@ -44,9 +46,13 @@ struct Import: AsyncParsableCommand {
     func run() async throws {
         let imported = try ImportedDefinition.load(file, format: format, importing.options)
         for finding in imported.leftBehind { Terminal.error.print("left behind: \(finding.description)") }
-        guard !print else { return Terminal.output.print(imported.definition.json) }
+        guard !print else {
+            for definition in imported.definitions { Terminal.output.print(definition.json) }
+            return
+        }
         try await options.withClient { client in
-            let defined = try await client.define(imported.definition)
+            let all = try await client.define(imported.definitions)
+            let defined = all.last!
             options.output.answer(
                 Answer(
                     workflow: defined.workflow,
@@ -55,12 +61,17 @@ struct Import: AsyncParsableCommand {
                     steps: defined.steps,
                     edges: defined.edges,
                     leftBehind: imported.leftBehind,
-                    input: imported.input
+                    input: imported.input,
+                    children: all.dropLast()
                 ),
-                "\(defined.workflow) version \(defined.version): \(Spell.count(defined.steps, "step")), "
-                    + Spell.count(defined.edges, "edge")
+                all.map(Self.text).joined(separator: "\n")
                     + (imported.input.map { "\nIts own values for a run: --input '\($0.json)'" } ?? "")
             )
         }
+    }
+
+    private static func text(_ defined: DefinedWorkflow) -> String {
+        "\(defined.workflow) version \(defined.version): \(Spell.count(defined.steps, "step")), "
+            + Spell.count(defined.edges, "edge")
     }
 }

@@ -29,13 +29,13 @@ struct Run: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let definition = try definition.load()
+        let definitions = try definition.load()
         let input = try input.value()
         let output = options.output
         let database = try await options.configurationStartingEmbedded()
         try await Client.with(database) { client in
             try await client.installation().check()
-            let defined = try await client.define(definition)
+            let defined = try await client.define(definitions).last!
             var submission = Submission(workflow: defined.workflow, input: input)
             submission.version = defined.version
             let run = try await client.submit(submission)
@@ -46,7 +46,7 @@ struct Run: AsyncParsableCommand {
             let watcher = RunWatcher(client: client, run: run, output: output)
             let ended = try await watch(
                 watcher,
-                AgentCrew(agents, configuration: agent(definition), database: database)
+                AgentCrew(agents, configuration: agent(definitions), database: database)
             )
             try await RunReport.give(ended, client, output)
         }
@@ -64,9 +64,9 @@ struct Run: AsyncParsableCommand {
         }
     }
 
-    private func agent(_ definition: WorkflowDefinition) -> AgentConfiguration {
+    private func agent(_ definitions: [WorkflowDefinition]) -> AgentConfiguration {
         var configuration = AgentConfiguration()
-        configuration.queues = Set(definition.steps.map(\.queue)).union(["default"]).sorted()
+        configuration.queues = Set(definitions.flatMap { $0.steps.map(\.queue) }).union(["default"]).sorted()
         if let concurrency { configuration.concurrency.total = concurrency }
         // Whoever interrupts this program does not want to wait long for it.
         configuration.shutdown.gracePeriod = .seconds(5)

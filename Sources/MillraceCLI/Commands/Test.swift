@@ -18,10 +18,11 @@ struct Test: AsyncParsableCommand {
     var mocks: String?
 
     func run() async throws {
-        let definition = try definition.load()
-        let script = try mocks.map { (file) throws(MillraceError) in try RehearsalScript(file: file) } ?? RehearsalScript()
+        let definitions = try definition.load()
+        var script = try mocks.map { (file) throws(MillraceError) in try RehearsalScript(file: file) } ?? RehearsalScript()
         let server = try await options.configurationStartingEmbedded()
-        let rehearsal = Rehearsal(definition, script: script)
+        script.workflows += definitions.dropLast()
+        let rehearsal = Rehearsal(definitions.last!, script: script)
         // A signal must not leave the database behind.
         let report = try await Interruptible.run { try await rehearsal.run(on: server) }
         options.output.answer(report, text(report))

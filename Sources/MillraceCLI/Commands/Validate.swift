@@ -34,8 +34,12 @@ struct Validate: AsyncParsableCommand {
     private struct Answer: Encodable { var problems: [Finding] }
 
     func run() async throws {
-        let definition = try definition.load()
-        let problems = try await options.withClient { client in try await client.validate(definition) }
+        let definitions = try definition.load()
+        let problems = try await options.withClient { client in
+            var problems: [DefinitionProblem] = []
+            for definition in definitions { problems += try await client.validate(definition) }
+            return problems
+        }
         let places = problems.isEmpty ? nil : try self.definition.places()
         let findings = problems.map { Finding($0, at: places?.place(of: $0.path)) }
         options.output.answer(

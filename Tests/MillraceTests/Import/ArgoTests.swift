@@ -227,6 +227,94 @@ struct ArgoTests {
         }
     }
 
+    @Test("Templates of several tasks that are spread, tried again, bounded or may fail are runs of their own")
+    func subRuns() async throws {
+        let imported = try Imports.load("map-reduce.yaml", .argo)
+        #expect(
+            imported.children.map(\.name).sorted()
+                == ["map-reduce.checks", "map-reduce.part", "map-reduce.part#2"]
+        )
+        let steps = try imported.steps
+        #expect(steps["map"]?["workflow"] == .string("map-reduce.part"))
+        #expect(steps["map"]?["for_each"] == .string("$.needs.split.result"))
+        #expect(
+            steps["map"]?["input"]
+                == .object([
+                    "inputs": .object(["file": .string("$.element.file"), "kind": .string("map")]),
+                    "workflow": .string("$.run"),
+                ])
+        )
+        #expect(steps["reduce"]?["input"] == .object(["sums": .string("$.needs.map[*].parameters.sum")]))
+        #expect(steps["check"]?["timeout"] == .string("600s"))
+        #expect(steps["check"]?["retry"] == .object(["limit": .integer(2)]))
+        #expect(steps["extra"]?["on_error"] == .string("go-on") && steps["probe"]?["on_error"] == .string("go-on"))
+        #expect(try imported.definition.members["deadline"] == .string("7200s"))
+        let part = try #require(imported.children.first { $0.name == "map-reduce.part" })
+        #expect(try part.members["output"] == .object(["parameters": .object(["sum": .string("$.needs.sum.result")])]))
+        #expect(try part.stepsByKey["index"]?["when"] == .string(#"$.run.inputs.file == "big""#))
+        #expect(try part.stepsByKey["note"]?["when"] == .string(#"$.run.workflow.mode == "full""#))
+        // What the file knows is decided at once.
+        let extra = try #require(imported.children.first { $0.name == "map-reduce.part#2" })
+        #expect(try extra.stepsByKey["index"]?["when"] == .string("1 == 0"))
+        try await ImportServer.with { server in
+            let input = JSONValue.object(["mode": .string("full"), "parts": .array([.integer(1), .integer(2)])])
+            let outputs = ["split": #"{"result": [{"file": "big"}, {"file": "small"}]}"#, "sum": #"{"result": 7}"#]
+            let good = try await server.run(imported, input: input, outputs: outputs)
+            #expect(good.state == "completed" && good.steps["reduce"] == "completed")
+            #expect(good.steps["fallback"] == "skipped" && good.steps["onExit"] == "completed")
+            let bad = try await server.run(imported, input: input, failing: ["index"], outputs: outputs)
+            #expect(bad.state == "failed" && bad.steps["map"] == "failed" && bad.steps["reduce"] == "skipped")
+            let tolerated = try await server.run(imported, input: input, failing: ["probe"], outputs: outputs)
+            #expect(tolerated.state == "completed" && tolerated.steps["fallback"] == "completed")
+        }
+    }
+
+    @Test("A task that may fail does not fail the run, nor stops what depends on it")
+    func continueOn() async throws {
+        let tasks = """
+            { name: a, template: t, continueOn: { failed: true } }
+            { name: b, template: two, depends: a, continueOn: { failed: true } }
+            { name: c, template: t, withParam: "{{workflow.parameters.list}}", continueOn: { failed: true } }
+            { name: d, template: t, depends: b && c }
+            """
+        let two = "- { name: two, steps: [[{ name: x, template: t }], [{ name: y, template: t }]] }"
+        let imported = try Imports.read(workflow(tasks: tasks, templates: two), .argo)
+        #expect(try imported.steps["b"]?["workflow"] == .string("w.two"))
+        #expect(
+            try imported.steps["c"]?["for_each"]
+                == .object(["in": .string("$.run.list"), "failures": .string("collect")])
+        )
+        try await ImportServer.with { server in
+            let input = JSONValue.object(["list": .array([.integer(1), .integer(2)])])
+            let ended = try await server.run(imported, input: input, failing: ["a", "x", "c"])
+            #expect(ended.state == "completed" && ended.steps["d"] == "completed")
+            #expect(ended.steps["a"] == "failed" && ended.steps["b"] == "failed" && ended.steps["c"] == "completed")
+        }
+    }
+
+    @Test("Hooks for the end are the end; others are refused")
+    func hooks() throws {
+        let task = "{ name: a, template: t }"
+        let imported = try Imports.read(workflow(tasks: task, spec: "hooks: { exit: { template: t } }"), .argo)
+        #expect(imported.definition.steps.map(\.key) == ["a", "onExit"])
+        let error = try Imports.refusal(
+            workflow(tasks: task, spec: "hooks: { running: { expression: x, template: t } }"),
+            .argo
+        )
+        #expect(error.description.contains("spec.hooks.running: What happens at other times than the end"))
+    }
+
+    @Test("Files that tasks hand on stay behind, and are refused where programs would look for them")
+    func artifacts() throws {
+        let templates =
+            "- { name: make, outputs: { artifacts: [{ name: f, path: /f }] }, container: { image: x, command: [make] } }"
+        let text = workflow(tasks: "{ name: a, template: make }", templates: templates)
+        let imported = try Imports.read(text, .argo)
+        #expect(imported.leftBehind.contains { $0.subject.hasSuffix("outputs.artifacts") })
+        let error = try Imports.refusal(text, .argo) { $0.handler = .shell }
+        #expect(error.description.contains("carries no files from step to step"))
+    }
+
     @Test("Values that are put into texts become templates")
     func templates() async throws {
         let tasks = """
@@ -311,11 +399,6 @@ struct ArgoTests {
             ("{ name: a, template: t, hooks: {} }", "", "spec.templates[0].dag.tasks[0].hooks: Hooks"),
             ("{ name: a, template: t, onExit: t }", "", "onExit: Hooks"),
             (
-                "{ name: a, template: d, withParam: \"{{workflow.parameters.list}}\" }",
-                "- { name: d, steps: [[{ name: x, template: t }]] }",
-                "($.run.list), and the template orders several tasks"
-            ),
-            (
                 "{ name: a, template: d, withParam: \"{{workflow.parameters.list}}\" }", "- { name: d, suspend: {} }",
                 "can neither wait"
             ),
@@ -342,9 +425,16 @@ struct ArgoTests {
             ),
             (
                 "{ name: a, template: d }",
-                "- { name: d, retryStrategy: { limit: 2 }, steps: [[{ name: x, template: t }]] }",
-                "of a template that orders others"
+                "- { name: d, retryStrategy: { expression: \"true\" }, steps: [[{ name: x, template: t }]] }",
+                "retryStrategy.expression"
             ),
+            ("{ name: a, template: t, continueOn: { error: true } }", "", "continueOn: A step fails, or not"),
+            ("{ name: a, template: d }", "- { name: d, failFast: true, container: { image: x } }", "failFast"),
+            (
+                "{ name: a, template: d }", "- { name: d, synchronization: { mutex: { name: m } }, container: { image: x } }",
+                "synchronization: Locks"
+            ),
+            ("{ name: a, template: d }", "- { name: d, parallelism: 2, steps: [[{ name: x, template: t }]] }", "parallelism"),
         ]
     )
     func refused(task: String, templates: String, message: String) throws {
@@ -368,6 +458,8 @@ struct ArgoTests {
             ("{ name: a, template: t, needs: [b] }", "", "Tasks have no such key"),
             ("{ name: a, template: t }", "parallel: 4", "Workflows have no such key"),
             ("{ name: a, template: n }", "", "There is no template"),
+            ("{ name: a, inline: { container: { image: x }, retries: 3 } }", "", "inline.retries: Templates have no such key"),
+            ("{ name: a, inline: { dag: {} } }", "", "It has no list of tasks"),
         ]
     )
     func wrong(task: String, spec: String, message: String) throws {

@@ -21,6 +21,8 @@ struct GitHubTests {
         // What asks whether anything above has failed needs all of it.
         expected["alarm"] = ["changes", "lint", "package"] + Self.tests
         expected["cleanup"] = ["package"] + Self.tests
+        // The failure of docs does not count.
+        expected["go-on"] = []
         #expect(release.needs == expected.mapValues { $0.sorted() })
         #expect(release.definition.steps.allSatisfy { $0.handler == "noop" })
         #expect(!release.definition.json.contains("cargo"))
@@ -190,11 +192,11 @@ struct GitHubTests {
         let text = try #require(error).description
         for part in [
             "2:1: concurrency:", "7:7: jobs.one.strategy.max-parallel:", "8:7: jobs.one.strategy.fail-fast:",
-            "14:5: jobs.two.uses: It calls the workflow ./.github/workflows/deploy.yml",
+            "14:5: jobs.two.uses: It calls the workflow ./.github/workflows/deploy.yml, and there is no such file",
             "17:5: jobs.three.if: \"always() ||",
             "18:5: jobs.three.environment:", "23:5: jobs.four.if: \"hashFiles",
             "27:9: jobs.four.strategy.matrix.target:",
-            "32:5: jobs.five.if: It never holds",
+            "32:5: jobs.five.if: It never holds", "41:5: jobs.seven.uses: It calls the workflow o/r/.github/workflows/x.yml@v1, which is in another",
         ] {
             #expect(text.contains(part))
         }
@@ -227,6 +229,11 @@ struct GitHubTests {
             ("jobs: {a: {runs-on: x, if: \"needs.z.result == 'success'\", steps: []}}", "not among the job's needs"),
             ("jobs: {a: {runs-on: x, timeout-minutes: soon, steps: []}}", "no number of minutes"),
             ("jobs: {a: 1, a: 2}", "\"a\" stands twice"),
+            ("jobs: {}", "nothing in it"),
+            ("jobs: {a: {if: [1]}}", "A condition is a text"),
+            ("jobs: {a: {needs: {b: c}}}", "neither a job nor a list"),
+            ("jobs: {a: {strategy: 5}}", "A strategy is a mapping"),
+            ("jobs: {a: {continue-on-error: maybe}}", "neither true nor false"),
         ]
     )
     func wrong(text: String, message: String) throws {
@@ -238,12 +245,13 @@ struct GitHubTests {
         try await ImportServer.with { server in
             let release = try Imports.load("release.yml", .github)
             let tag = JSONValue.object(["github": .object(["ref": .string("refs/tags/v1")])])
-            let good = try await server.states(
+            let (state, good) = try await server.run(
                 release,
                 input: tag,
                 failing: ["docs"],
                 outputs: ["changes": #"{"code": "true"}"#]
             )
+            #expect(state == "completed" && good["docs"] == "failed")
             #expect(good["package"] == "completed" && good["cleanup"] == "completed")
             #expect(good["report"] == "skipped" && good["alarm"] == "skipped")
             let bad = try await server.states(
@@ -262,6 +270,116 @@ struct GitHubTests {
             #expect(branch["lint"] == "skipped" && branch["docs"] == "skipped" && branch["package"] == "skipped")
             #expect(branch[Self.tests[0]] == "completed" && branch["cleanup"] == "completed")
         }
+    }
+
+    @Test("Called workflows become workflows of their own, whose runs are steps")
+    func called() async throws {
+        let ship = try Imports.load("ship.yml", .github)
+        #expect(ship.children.map(\.name) == ["ship.build-one"])
+        #expect(try ship.children[0].members["output"] == .object(["file": .string("$.needs.compile.file")]))
+        let build = try ship.steps["build (windows)"]
+        #expect(build?["workflow"] == .string("ship.build-one") && build?["handler"] == nil)
+        #expect(
+            build?["input"]
+                == .object([
+                    "github": .string("$.run.github"), "vars": .string("$.run.vars"),
+                    "inputs": .object([
+                        "target": .string("windows"), "channel": .string("stable"),
+                        "label": .object([
+                            "$template": .string("{{value0}} of {{value1}}"),
+                            "data": .object([
+                                "value0": .string("$.needs.meta.channel"), "value1": .string("$.run.github.ref"),
+                            ]),
+                        ]),
+                    ]),
+                ])
+        )
+        #expect(ship.leftBehind.contains { $0.subject == "jobs.build.secrets" })
+        try await ImportServer.with { server in
+            let input = JSONValue.object(["github": .object(["ref": .string("refs/heads/main")])])
+            let outputs = ["meta": #"{"channel": "beta"}"#, "compile": #"{"file": "all.tar"}"#]
+            let good = try await server.run(ship, input: input, outputs: outputs)
+            #expect(good.state == "completed")
+            #expect(good.steps["publish"] == "completed" && good.steps["sorry"] == "skipped")
+            // Of all that is called, only what was given "beta" has notes.
+            let bad = try await server.run(ship, input: input, failing: ["notes"], outputs: outputs)
+            #expect(bad.state == "failed" && bad.steps["sign"] == "failed" && bad.steps["build (linux)"] == "completed")
+            #expect(bad.steps["publish"] == "skipped" && bad.steps["sorry"] == "completed")
+        }
+    }
+
+    @Test(
+        "What is wrong with a call is named",
+        arguments: [
+            ("uses: ./.github/workflows/x.txt", "which is no file of workflows"),
+            ("uses: ./.github/workflows/workflow.github.yml", "is none that can be called"),
+            ("uses: ./.github/workflows/called.yml", "requires the input target"),
+            ("{ uses: ./called.yml, with: { target: a, size: 5 } }", "jobs.a.with.size: The workflow has no such input"),
+            ("{ uses: ./called.yml, with: { target: \"${{ hashFiles('x') }}\" } }", "computed when the run is under way"),
+            ("uses: ./ring.yml", "ring.yml.jobs.b.uses: It calls the workflow ./ring.yml, which calls itself"),
+        ]
+    )
+    func wrongCalls(job: String, message: String) throws {
+        let directory = FileManager.default.temporaryDirectory.appending(path: "calls-\(UUID())")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let files = [
+            "main.yml": "jobs:\n  a: \(job.hasPrefix("{") ? job : "{ \(job) }")\n",
+            "called.yml":
+                "on: { workflow_call: { inputs: { target: { required: true } } } }\njobs: { b: { runs-on: x, steps: [] } }",
+            "workflow.github.yml": "on: push\njobs: { b: { runs-on: x, steps: [] } }",
+            "ring.yml": "on: workflow_call\njobs: { b: { uses: ./ring.yml } }",
+        ]
+        for (name, text) in files { try text.write(to: directory.appending(path: name), atomically: true, encoding: .utf8) }
+        let error = #expect(throws: MillraceError.self) {
+            try ImportedDefinition.load(directory.appending(path: "main.yml").path(percentEncoded: false), format: .github)
+        }
+        #expect(try #require(error).description.contains(message))
+    }
+
+    @Test("Combinations that may fail do not stop what needs them, nor fail the run")
+    func experimental() async throws {
+        let text = """
+            jobs:
+              test:
+                runs-on: x
+                continue-on-error: ${{ matrix.experimental }}
+                strategy:
+                  fail-fast: false
+                  matrix: { node: [18, 20], experimental: [false], include: [{ node: 22, experimental: true }] }
+                steps: []
+              each:
+                runs-on: x
+                continue-on-error: true
+                strategy: { max-parallel: 1, fail-fast: false, matrix: { n: [1, 2] } }
+                steps: []
+              after: { needs: [test, each], runs-on: x, steps: [] }
+            """
+        let imported = try Imports.read(text, .github)
+        #expect(try imported.steps["test (22, true)"]?["on_error"] == .string("go-on"))
+        #expect(try imported.steps["test (20, false)"]?["on_error"] == nil)
+        try await ImportServer.with { server in
+            let good = try await server.run(imported, failing: ["test (22, true)", "each"])
+            #expect(good.state == "completed" && good.steps["after"] == "completed")
+            let bad = try await server.run(imported, failing: ["test (20, false)"])
+            #expect(bad.state == "failed" && bad.steps["after"] == "skipped")
+        }
+    }
+
+    @Test("What is for a cancelled run stands at the end")
+    func cancelled() throws {
+        let text = """
+            jobs:
+              a: { runs-on: x, steps: [] }
+              b: { needs: a, if: "always() && cancelled()", runs-on: x, steps: [] }
+            """
+        let imported = try Imports.read(text, .github)
+        #expect(imported.definition.steps.map(\.isFinal) == [false, true])
+        #expect(imported.needs["b"] == [])
+        guard case .array(let finally)? = try imported.definition.members["finally"] else {
+            throw TestSupportError("There is no finally: \(imported.definition.json)")
+        }
+        #expect(finally[0]["when"] == .string(#"$.ended.state == "cancelled""#))
     }
 
     @Test("Asked for, commands become scripts whose outputs are JSON")

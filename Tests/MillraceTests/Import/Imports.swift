@@ -53,10 +53,22 @@ extension ImportedDefinition {
 
     /// The steps as JSON, by key.
     var steps: [String: [String: JSONValue]] {
+        get throws { try definition.stepsByKey }
+    }
+}
+
+extension WorkflowDefinition {
+    /// The definition's members.
+    var members: [String: JSONValue] {
         get throws {
-            guard case .object(let members) = try JSONValue(json: definition.json),
-                case .array(let steps)? = members["steps"]
-            else { return [:] }
+            if case .object(let members) = try JSONValue(json: json) { members } else { [:] }
+        }
+    }
+
+    /// The steps as JSON, by key.
+    var stepsByKey: [String: [String: JSONValue]] {
+        get throws {
+            guard case .array(let steps)? = try members["steps"] else { return [:] }
             return steps.reduce(into: [:]) { all, step in
                 if case .object(let step) = step, case .string(let key)? = step["key"] { all[key] = step }
             }
@@ -85,17 +97,35 @@ struct ImportServer {
         failing: Set<String> = [],
         outputs: [String: String] = [:]
     ) async throws -> [String: String] {
-        let defined = try await client.define(imported.definition)
-        #expect(defined.steps == imported.definition.steps.count)
-        #expect(defined.edges == imported.definition.steps.reduce(0) { $0 + $1.needs.count })
+        try await run(imported, input: input, failing: failing, outputs: outputs).steps
+    }
+
+    /// Runs the workflow, and the runs that are its steps.
+    ///
+    /// - Parameters:
+    ///   - failing: Keys of steps, in whichever of the runs, that fail.
+    ///   - outputs: What steps answer, by key.
+    /// - Returns: The states of the run and of its own steps by key.
+    func run(
+        _ imported: ImportedDefinition,
+        input: JSONValue? = nil,
+        failing: Set<String> = [],
+        outputs: [String: String] = [:]
+    ) async throws -> (state: String, steps: [String: String]) {
+        let definition = imported.definition
+        let defined = try #require(try await client.define(imported.definitions).last)
+        #expect(defined.steps == definition.steps.count)
+        #expect(defined.edges == definition.steps.reduce(0) { $0 + $1.needs.count + ($1.errorHandler == nil ? 0 : 1) })
         let run = try await client.submit(Submission(workflow: defined.workflow, input: input))
         let agent = try await work.register(
             queues: ["default"],
-            handlers: Array(Set(imported.definition.steps.map(\.handler))),
+            handlers: Array(Set(imported.definitions.flatMap { $0.steps.map(\.handler) })).filter { !$0.isEmpty },
             name: "imports"
         )
         let capacity = Capacity(maxSteps: 100)
         while true {
+            // What goes from run to run is due at once.
+            while let due = try await client.keep(), due <= Date() {}
             let claimed = try await work.claim(agent: agent.agentID, capacity: capacity)
             if claimed.isEmpty { break }
             _ = try await work.report(
@@ -109,8 +139,23 @@ struct ImportServer {
             )
         }
         try await work.deregister(agent: agent.agentID)
-        #expect(try await client.run(run).isOver)
+        let ended = try await client.run(run)
+        #expect(ended.isOver)
         // Elements of a step stand behind it, under its key.
-        return Dictionary(try await client.steps(of: run).map { ($0.key, $0.state) }) { first, _ in first }
+        let steps = Dictionary(try await client.steps(of: run).map { ($0.key, $0.state) }) { first, _ in first }
+        return (ended.state, steps)
+    }
+}
+
+/// SplitMix64.
+struct Generator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+        return value ^ (value >> 31)
     }
 }

@@ -35,19 +35,6 @@ struct RoundTripTests {
         }
     }
 
-    /// SplitMix64.
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var value = state
-            value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-            return value ^ (value >> 31)
-        }
-    }
-
     private static func expect(_ graph: Graph, _ imported: ImportedDefinition, _ seed: UInt64) {
         let read = Dictionary(uniqueKeysWithValues: imported.definition.steps.map { ($0.key, Set($0.needs)) })
         #expect(read == graph.expected, "seed \(seed)")

@@ -151,6 +151,71 @@ struct WfFormatTests {
         #expect(try #require(nameless).description.contains("task 1: It has no id"))
     }
 
+    @Test(
+        "Either layout stands under any version, and the version may be a number",
+        arguments: ["\"1.3\"", "\"1.4\"", "\"1.5\"", "1.4", "1.5"],
+        [true, false]
+    )
+    func layouts(version: String, isNested: Bool) throws {
+        let tasks = """
+            {"name": "a", "id": "a", "children": ["b"], "files": [{"link": "output", "name": "f", "sizeInBytes": 12}], "runtimeInSeconds": 2},
+            {"name": "b", "id": "b", "parents": null, "inputFiles": ["f"], "runtime": 3, "runtimeInSeconds": null}
+            """
+        let execution = #"{"id": "a", "runtimeInSeconds": 2}, {"id": "b", "runtimeInSeconds": 3}, {"id": "c", "coreCount": 1}"#
+        let workflow =
+            isNested
+            ? #"{"specification": {"tasks": [\#(tasks)], "files": [{"id": "f", "sizeInBytes": 12}]}, "execution": {"tasks": [\#(execution)]}}"#
+            : #"{"machines": [], "makespanInSeconds": 5, "tasks": [\#(tasks)]}"#
+        let definition = try load(#"{"name": "x", "schemaVersion": \#(version), "workflow": \#(workflow)}"#)
+        #expect(
+            definition.steps == [
+                .init(key: "a", handler: "sleep", expected: 2),
+                .init(key: "b", handler: "sleep", needs: ["a"], expected: 3),
+            ]
+        )
+    }
+
+    @Test("Tasks may call one another by names where ids are the keys, and need no ids")
+    func mixedNames() throws {
+        let byName = #"{"name": "one", "id": "1"}, {"name": "two", "id": "2", "parents": ["one"]}"#
+        #expect(try load(file(byName)).steps == [.init(key: "1", handler: "noop"), .init(key: "2", handler: "noop", needs: ["1"])])
+        let nameless = #"{"name": "one", "children": ["two"]}, {"name": "two"}"#
+        #expect(try load(file(nameless)).steps.map(\.needs) == [[], ["one"]])
+        // A name that two tasks have calls neither.
+        let same = #"{"name": "x", "id": "1"}, {"name": "x", "id": "2"}, {"name": "y", "id": "3", "parents": ["x"]}"#
+        let error = #expect(throws: MillraceError.self) { try load(file(same)) }
+        #expect(try #require(error).description.contains("has a parent \"x\" that does not exist"))
+    }
+
+    @Test("Odd names become keys, and tell tasks apart as before")
+    func oddNames() async throws {
+        let long = String(repeating: "é", count: 300)
+        let names = ["", "a\tb", "a b", "say \"x\"", "日本/1.0", long, long + "2", "$.run", "{{x}}", "' OR 1=1 --"]
+        let tasks = names.enumerated().map { number, name in
+            let parents = number == 0 ? "" : #", "parents": [\#(JSONValue.string(names[number - 1]).json)]"#
+            return #"{"name": "n", "id": \#(JSONValue.string(name).json)\#(parents), "runtimeInSeconds": 1}"#
+        }
+        let imported = try Imports.read(file(tasks.joined(separator: ",")), .wfformat)
+        let keys = imported.definition.steps.map(\.key)
+        #expect(Set(keys).count == names.count && keys.allSatisfy { (1...200).contains($0.utf8.count) })
+        #expect(imported.definition.steps.map(\.needs) == [[]] + keys.dropLast().map { [$0] })
+        try await ImportServer.with { server in
+            let problems = try await server.client.validate(imported.definition)
+            #expect(problems.isEmpty)
+        }
+    }
+
+    @Test(
+        "Odd values are refused with one error",
+        arguments: [
+            #"{"id": "a", "parents": "b"}"#, #"{"id": "a", "parents": [1]}"#, #"{"id": null, "name": null}"#, "5", "null",
+            #"{"id": ["a"]}"#,
+        ]
+    )
+    func oddValues(task: String) {
+        #expect(throws: MillraceError.self) { try load(file(task)) }
+    }
+
     @Test("A workflow without tasks is none")
     func empty() throws {
         let error = #expect(throws: MillraceError.self) { try load(#"{"schemaVersion": "1.4", "workflow": {}}"#) }
