@@ -41,7 +41,10 @@ struct ImportTests {
             )
             let ring = try await program("import", "--format", "github", "other.yml")
             #expect(ring.status != 0 && ring.errors.contains("in a ring"), "\(ring.errors)")
-            let names = try await cluster.psql("select string_agg(workflow, ' ' order by workflow) from millrace.workflows", database: "work")
+            let names = try await cluster.psql(
+                "select string_agg(workflow, ' ' order by workflow) from millrace.workflows",
+                database: "work"
+            )
             #expect(names.contains("ship ship.build-one") && !names.contains("other"))
         }
     }
@@ -83,7 +86,14 @@ struct ImportTests {
                     onExit: completed
                 """
             )
-            let reduce = try await program("test", "map-reduce.yaml", "--format", "argo", "--mocks", "reduce-mocks.yaml")
+            let reduce = try await program(
+                "test",
+                "map-reduce.yaml",
+                "--format",
+                "argo",
+                "--mocks",
+                "reduce-mocks.yaml"
+            )
             #expect(reduce.status == 0, "\(reduce.output)\n\(reduce.errors)")
         }
     }

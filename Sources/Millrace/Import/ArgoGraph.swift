@@ -141,7 +141,11 @@ final class ArgoGraph {
         }
         for key in Self.policies where !isRun {
             if let part = template[key] {
-                findings.refuse(key, part, "It is said of the template that everything begins with; only steps have it.")
+                findings.refuse(
+                    key,
+                    part,
+                    "It is said of the template that everything begins with; only steps have it."
+                )
             }
         }
     }
@@ -168,7 +172,8 @@ final class ArgoGraph {
         step.need(dependence.asks)
         step.need(scope.asks)
         if let spread {
-            step.forEach = spread.collects
+            step.forEach =
+                spread.collects
                 ? .object(["in": .string(spread.path), "failures": .string("collect")]) : .string(spread.path)
             step.need(spread.needs)
         }

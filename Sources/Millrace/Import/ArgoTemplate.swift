@@ -13,7 +13,8 @@ struct ArgoTemplate {
     private static let keys: Set<String> = kinds.union(refused.keys).union([
         "name", "inputs", "outputs", "metadata", "dag", "steps", "volumes", "initContainers", "sidecars",
         "archiveLocation", "activeDeadlineSeconds", "retryStrategy", "failFast", "tolerations", "schedulerName",
-        "priorityClassName", "priority", "serviceAccountName", "automountServiceAccountToken", "executor", "hostAliases",
+        "priorityClassName", "priority", "serviceAccountName", "automountServiceAccountToken", "executor",
+        "hostAliases",
         "securityContext", "podSpecPatch", "affinity", "nodeSelector", "metrics", "timeout", "annotations",
     ])
 
@@ -125,7 +126,8 @@ struct ArgoTemplate {
     // MARK: Policies
 
     /// How often and how long it is tried.
-    func policies(of template: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep, defaults: ImportNode? = nil) {
+    func policies(of template: ImportNode, _ scope: ArgoScope, _ step: inout ImportedStep, defaults: ImportNode? = nil)
+    {
         step.retry = retry(template["retryStrategy"] ?? defaults?["retryStrategy"], scope)
         let parts = ["timeout", "activeDeadlineSeconds"].compactMap { template[$0] ?? defaults?[$0] }
         step.timeout = parts.compactMap { seconds($0, scope) }.min().map(Self.duration)

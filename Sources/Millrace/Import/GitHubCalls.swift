@@ -87,7 +87,10 @@ final class GitHubCalls {
         guard let outputs = declaration(root)?["outputs"] else { return nil }
         var members: [String: JSONValue] = [:]
         for (name, node) in outputs.members {
-            guard let match = node["value"]?.text?.wholeMatch(of: /\s*\$\{\{\s*jobs\.([\w-]+)\.outputs\.([\w-]+)\s*\}\}\s*/),
+            guard
+                let match = node["value"]?.text?.wholeMatch(
+                    of: /\s*\$\{\{\s*jobs\.([\w-]+)\.outputs\.([\w-]+)\s*\}\}\s*/
+                ),
                 let job = jobs[String(match.1)], job.steps.count == 1, job.spread == nil
             else {
                 findings.refuse("outputs", node, "Only the output of one job can be handed on.")
@@ -112,7 +115,8 @@ extension GitHubCalls.Called {
                 findings.mistake(job, "It calls a workflow that requires the input \(name), and does not give it.")
             }
         }
-        for (name, part) in job["with"]?.members ?? [] where inputs?.members.contains(where: { $0.name == name }) != true {
+        for (name, part) in job["with"]?.members ?? []
+        where inputs?.members.contains(where: { $0.name == name }) != true {
             findings.mistake(part, "The workflow has no such input.")
         }
         return .object(["github": .string("$.run.github"), "vars": .string("$.run.vars"), "inputs": .object(values)])

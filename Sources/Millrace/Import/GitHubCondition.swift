@@ -14,7 +14,11 @@ struct GitHubCondition {
         var above = RuleExpression.constant(true)
 
         var succeeded: RuleExpression {
-            .all(steps.map { tolerated.contains($0) ? .term($0, .completed) || .term($0, .failed) : .term($0, .completed) })
+            .all(
+                steps.map {
+                    tolerated.contains($0) ? .term($0, .completed) || .term($0, .failed) : .term($0, .completed)
+                }
+            )
         }
         var failed: RuleExpression {
             .any(steps.filter { !tolerated.contains($0) }.map { .term($0, .failed) })

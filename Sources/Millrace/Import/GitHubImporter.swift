@@ -125,7 +125,9 @@ struct GitHubImporter: Importer {
 
     /// A job for a cancelled run, which no other job waits for, is one of the steps at the end.
     private func startsWhenCancelled(_ job: GitHubJob) -> Bool {
-        guard case .success(let expression)? = job.condition, GitHubCondition.isCancelled(expression) else { return false }
+        guard case .success(let expression)? = job.condition, GitHubCondition.isCancelled(expression) else {
+            return false
+        }
         return !jobs.values.contains { $0.needs.contains(job.name) }
     }
 

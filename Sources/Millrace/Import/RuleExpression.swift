@@ -138,7 +138,9 @@ enum StepKey {
         guard taken.contains(key) else { return key }
         for number in 2... {
             let suffix = " #\(number)"
-            let numbered = String(decoding: key.utf8.prefix(200 - suffix.utf8.count), as: UTF8.self) + suffix
+            var numbered = key
+            while numbered.utf8.count + suffix.utf8.count > 200 { numbered.removeLast() }
+            numbered += suffix
             if !taken.contains(numbered) { return numbered }
         }
         return key

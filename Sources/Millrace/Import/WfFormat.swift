@@ -182,9 +182,10 @@ struct WfFormat: Importer {
         }
         // Where names are the keys, some files call tasks by their ids all the same; others do it the other way round.
         var others: [String: Int] = [:]
-        for property in [\Task.id, \Task.name] where Self.tellsApart(tasks, property) {
-            for (number, task) in tasks.enumerated() {
-                if let name = task[keyPath: property], numbers[name] == nil { others[name] = number }
+        for property in [\Task.id, \Task.name] {
+            let names = Dictionary(grouping: tasks.indices) { tasks[$0][keyPath: property] }
+            for case (let name?, let called) in names where called.count == 1 && numbers[name] == nil {
+                others[name] = others[name] ?? called[0]
             }
         }
         func number(_ id: String, of task: String, _ relation: String) -> Int? {

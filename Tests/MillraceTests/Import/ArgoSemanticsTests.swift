@@ -92,7 +92,8 @@ struct ArgoSemanticsTests {
             case .any(let parts): parts.contains(where: holds)
             case .not(let inner): !holds(inner)
             case .task(let number, ""):
-                ["Succeeded", "Skipped"].contains(phases[number]) || phases[number] == "Failed" && tasks[number].continues
+                ["Succeeded", "Skipped"].contains(phases[number])
+                    || phases[number] == "Failed" && tasks[number].continues
             case .task(let number, let result): phases[number] == result
             }
         }
@@ -111,7 +112,9 @@ struct ArgoSemanticsTests {
             guard phases[number] == "Omitted" || phases[number] == "Skipped" else { return [phases[number]] }
             return (tasks[number].depends?.tasks ?? []).reduce(into: []) { $0.formUnion(branches($1)) }
         }
-        return tasks.indices.contains { !needed.contains($0) && !tasks[$0].continues && branches($0).contains("Failed") }
+        return tasks.indices.contains {
+            !needed.contains($0) && !tasks[$0].continues && branches($0).contains("Failed")
+        }
     }
 
     @Test("Random tasks and dependences")
@@ -169,7 +172,10 @@ struct ArgoSemanticsTests {
             return try Imports.read(yaml, .argo) { $0.name = "seed-\(seed)" }
         } catch let error as MillraceError {
             // Some dependences ask for what cannot come to be; that is said, and nothing else.
-            #expect(error.detail?.split(separator: "\n").allSatisfy { $0.contains("can never come to be") } == true, "\(error)")
+            #expect(
+                error.detail?.split(separator: "\n").allSatisfy { $0.contains("can never come to be") } == true,
+                "\(error)"
+            )
             return nil
         }
     }

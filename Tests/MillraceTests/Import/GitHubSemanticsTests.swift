@@ -19,14 +19,20 @@ struct GitHubSemanticsTests {
     private static func jobs(_ random: inout Generator) -> [Job] {
         (0..<Int.random(in: 2...8, using: &random)).map { number in
             let needs = (0..<number).filter { _ in Int.random(in: 0..<100, using: &random) < 40 }
-            var conditions: [String?] = [nil, nil, nil, "always()", "failure()", "success()", "!failure()", "!cancelled()"]
-            conditions += ["success() || failure()", "inputs.go == 'yes'", "inputs.go == 'no'", "always() && inputs.go == 'no'"]
+            var conditions: [String?] = [
+                nil, nil, nil, "always()", "failure()", "success()", "!failure()", "!cancelled()",
+            ]
+            conditions += [
+                "success() || failure()", "inputs.go == 'yes'", "inputs.go == 'no'", "always() && inputs.go == 'no'",
+            ]
             if let need = needs.randomElement(using: &random) {
                 for result in ["success", "failure", "skipped"] {
                     conditions.append("always() && needs.j\(need).result == '\(result)'")
                     conditions.append("!cancelled() && needs.j\(need).result != '\(result)'")
                 }
-                conditions.append("always() && (contains(needs.*.result, 'failure') || contains(needs.*.result, 'skipped'))")
+                conditions.append(
+                    "always() && (contains(needs.*.result, 'failure') || contains(needs.*.result, 'skipped'))"
+                )
             }
             // What would never hold is refused.
             if needs.isEmpty { conditions.removeAll { $0 == "failure()" } }
@@ -92,7 +98,10 @@ struct GitHubSemanticsTests {
                     imported = try Imports.read(yaml, .github) { $0.name = "seed-\(seed)" }
                 } catch let error as MillraceError {
                     // Some conditions ask for what cannot come to be; that is said, and nothing else.
-                    #expect(error.detail?.split(separator: "\n").allSatisfy { $0.contains("It never holds") } == true, "\(error)")
+                    #expect(
+                        error.detail?.split(separator: "\n").allSatisfy { $0.contains("It never holds") } == true,
+                        "\(error)"
+                    )
                     continue
                 }
                 runs += 1

