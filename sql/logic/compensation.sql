@@ -7,7 +7,7 @@
 -- The order of completion is that of the log, whose numbers are drawn under the locks; what retention has taken from it is older than all that is there.
 -- Returns: how many. Tables changed: step.
 CREATE OR REPLACE FUNCTION millrace_internal.compensations_write_rows(r millrace_internal.run)
-RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_nestloop = off SET jit = off AS $$
+RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_nestloop = off SET enable_hashjoin = on SET jit = off AS $$
 DECLARE
     written integer;
 BEGIN

@@ -64,7 +64,8 @@ RETURNS integer LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enabl
 DECLARE
     new_id   integer := nextval('millrace_internal.version_id_seq');
     keys     text[];
-    names    record;
+    handlers text[];
+    queues   text[];
     rules    smallint[];
     expected real[];
     froms    integer[];
@@ -72,14 +73,16 @@ DECLARE
     main     integer := jsonb_array_length(definition -> 'steps');
     g        record;
 BEGIN
-    SELECT array_agg(s.key ORDER BY s.ordinal), array_agg(s.rule ORDER BY s.ordinal),
+    SELECT array_agg(s.key ORDER BY s.ordinal), array_agg(DISTINCT s.handler), array_agg(DISTINCT s.queue), array_agg(s.rule ORDER BY s.ordinal),
            array_agg(coalesce(millrace_internal.seconds(s.expected), 1)::real ORDER BY s.ordinal)
-    INTO keys, rules, expected
+    INTO keys, handlers, queues, rules, expected
     FROM millrace_internal.definition_steps(definition) s;
+    IF millrace_internal.compensates(definition) THEN
+        SELECT n.queues, n.handlers INTO queues, handlers FROM millrace_internal.definition_names(definition) n;
+    END IF;
     -- queues before handlers, as everywhere: two calls that bring the same new names wait for each other in one order
-    names := millrace_internal.definition_names(definition);
-    PERFORM millrace_internal.queue_ids(names.queues);
-    PERFORM millrace_internal.handler_ids(names.handlers);
+    PERFORM millrace_internal.queue_ids(queues);
+    PERFORM millrace_internal.handler_ids(handlers);
 
     SELECT array_agg(k.ord::integer), array_agg(n.ordinal) INTO froms, tos
     FROM millrace_internal.definition_needs(definition) n JOIN unnest(keys) WITH ORDINALITY k (key, ord) USING (key)

@@ -51,6 +51,26 @@ CALL test.work('x');
 SELECT test.show('bad');
 SELECT event, step, attempt, data FROM test.log('bad');
 
+-- What retention has taken from the log is older than what is left, and told apart by its times.
+SELECT test.start('saga', 'forgotten');
+SELECT test.claim('x');
+SELECT test.report('x', 'forgotten', 'a');
+SELECT test.claim('x', 2);
+SELECT test.at(1);
+SELECT test.report('x', 'forgotten', 'c');
+DELETE FROM millrace_internal.event WHERE run_id = test.run('forgotten');
+SELECT test.report('x', 'forgotten', 'b');
+CALL test.work('x', '{plain}');
+SELECT test.start('saga', 'forgotten');
+SELECT test.claim('x');
+SELECT test.report('x', 'forgotten', 'a');
+SELECT test.claim('x', 2);
+SELECT test.report('x', 'forgotten', 'b');
+SELECT test.at(2);
+SELECT test.report('x', 'forgotten', 'c');
+DELETE FROM millrace_internal.event WHERE run_id = test.run('forgotten');
+CALL test.work('x', '{plain}');
+
 -- Nothing that could be undone has completed.
 SELECT test.start('saga', 'early');
 CALL test.work('x', '{a}');
