@@ -4,6 +4,10 @@ import Millrace
 extension AgentState {
     /// The next call to make now, if any.
     package mutating func nextFlight(at now: Instant) -> Flight? {
+        if let again = doubtsAgainAt, now >= again {
+            doubtsAgainAt = nil
+            mayHoldUnknown = true
+        }
         guard let agentID, flightsOut < tuner.tuning.flights, !mayHoldUnknown else { return nil }
         if let pausedUntil {
             guard now >= pausedUntil else { return nil }
@@ -234,10 +238,12 @@ extension AgentState {
         switch failure {
         case .rolledBack:
             pausedUntil = now + .milliseconds(Int.random(in: 1...10))
-        case .connectionLost:
-            if flight.capacity != nil { mayHoldUnknown = true }
-            pause(from: now)
-        case .refused:
+        case .connectionLost, .refused:
+            // An answer that could not be read is as good as lost.
+            if flight.capacity != nil {
+                mayHoldUnknown = true
+                doubtsAgainAt = now + Self.secondDoubt
+            }
             pause(from: now)
         }
     }

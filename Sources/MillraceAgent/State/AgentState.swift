@@ -63,6 +63,10 @@ package struct AgentState: Sendable {
     var failures = 0
     /// An answer was lost, and with it perhaps work that the database believes to be here.
     package internal(set) var mayHoldUnknown = false
+    /// When to doubt once more: the call whose answer was lost may have been on its way in the database still, as one
+    /// that waits for a standby.
+    package internal(set) var doubtsAgainAt: Instant?
+    static let secondDoubt = Duration.seconds(20)
 
     package init(limits: AgentLimits, slots: [HandlerSlot], now: Instant) {
         self.limits = limits
@@ -90,6 +94,7 @@ package struct AgentState: Sendable {
         results.removeAll()
         oldestResultAt = nil
         mayHoldUnknown = false
+        doubtsAgainAt = nil
         return stop(Array(held.keys), because: .revoked)
     }
 
@@ -140,6 +145,7 @@ package struct AgentState: Sendable {
         } else {
             consider(oldestResultAt.map { $0 + tuner.tuning.flushDelay })
             consider(queuedSince.map { $0 + limits.patience })
+            consider(doubtsAgainAt)
             if !isStopping { consider(nextLookAt) }
         }
         return due

@@ -257,6 +257,23 @@ import Testing
         #expect(harness.fly()?.reports == flight.reports)
     }
 
+    /// The first time the database may not have known yet what it has handed out.
+    @Test(arguments: [FlightFailure.connectionLost, .refused])
+    func aLostAnswerIsReconciledAgainLater(failure: FlightFailure) throws {
+        let harness = StateHarness()
+        harness.state.failed(try #require(harness.fly()), failure, at: harness.now)
+        harness.now = try #require(harness.state.nextDue())
+        #expect(harness.state.shouldReconcile(at: harness.now))
+        harness.state.reconciled()
+        harness.land(try #require(harness.fly()), bringing: [])
+        while !harness.state.shouldReconcile(at: harness.now) {
+            harness.now = try #require(harness.state.nextDue())
+            if let flight = harness.fly() { harness.land(flight, bringing: []) }
+        }
+        harness.state.reconciled()
+        #expect(harness.state.doubtsAgainAt == nil)
+    }
+
     @Test func whatIsBeingExecutedIsNotGivenBackByAReconciliation() throws {
         let harness = StateHarness(handlers: [StateHarness.noop])
         harness.land(try #require(harness.fly()), bringing: [])
