@@ -38,6 +38,29 @@ import Testing
         }
     }
 
+    /// The number of a broken connection's socket goes to one that is made at that moment, which must not pay for it.
+    @Test func connectionsThatAreMadeWhileOthersBreakWork() async throws {
+        try await PostgresCluster.with { cluster in
+            let configuration = cluster.configuration()
+            @Sendable func connect() async throws -> [Connection] {
+                try await withThrowingTaskGroup(of: Connection.self) { group in
+                    for _ in 0..<8 { group.addTask { try await Connection.connect(configuration) } }
+                    return try await group.reduce(into: []) { $0.append($1) }
+                }
+            }
+            let killer = try await Connection.connect(configuration)
+            var connections = try await connect()
+            for _ in 0..<40 {
+                let pids = connections.map { "\($0.backendPID)" }.joined(separator: ",")
+                async let killed = killer.query("select pg_terminate_backend(pid) from unnest('{\(pids)}'::int[]) pid")
+                let fresh = try await connect()
+                _ = try await killed
+                for connection in fresh { #expect(try await connection.query("select 1")[0].int(0) == 1) }
+                connections = fresh
+            }
+        }
+    }
+
     @Test(arguments: [PostgresCluster.StopMode.fast, .immediate])
     func aPoolOutlivesARestartOfTheServer(mode: PostgresCluster.StopMode) async throws {
         try await PostgresCluster.with { cluster in

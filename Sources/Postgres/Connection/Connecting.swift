@@ -94,7 +94,18 @@ private final class ConnectionAttempt: Sendable {
             PQfinish(handle)
             return .failure(error)
         }
-        return .success(Connection(LibpqConnection(owning: handle, notices: notices), notices: notices, logger: logger))
+        guard let registration = Reactor.shared.register(PQsocket(handle)) else {
+            defer { PQfinish(handle) }
+            return .failure(
+                PostgresError(
+                    .connectionFailed,
+                    "The connection could not be watched: \(String(cString: strerror(errno))).",
+                    hint: "Raise the limit of open files, or use fewer connections."
+                )
+            )
+        }
+        let libpq = LibpqConnection(owning: handle, notices: notices)
+        return .success(Connection(libpq, registration, notices: notices, logger: logger))
     }
 
     private static func start(_ parameters: [String: String]) -> OpaquePointer? {

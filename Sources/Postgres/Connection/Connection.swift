@@ -23,10 +23,15 @@ public final class Connection: Sendable {
     /// Such as 150018 for 15.18.
     public let serverVersion: Int
 
-    init(_ libpq: consuming LibpqConnection, notices: NoticeReceiver, logger: Logger) {
+    init(
+        _ libpq: consuming LibpqConnection,
+        _ registration: Reactor.Registration,
+        notices: NoticeReceiver,
+        logger: Logger
+    ) {
         backendPID = libpq.backendPID
         serverVersion = libpq.serverVersion
-        registration = Reactor.shared.register(libpq.socket)
+        self.registration = registration
         state = Mutex(ConnectionState(libpq, notices: notices))
         self.logger = logger
         // A notification is a hint; who falls behind by so many looks anyway.

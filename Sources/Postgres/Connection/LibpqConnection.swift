@@ -27,7 +27,6 @@ struct LibpqConnection: ~Copyable, @unchecked Sendable {
         handle = nil
     }
 
-    var socket: Int32 { PQsocket(handle) }
     var isBad: Bool { PQstatus(handle) == CONNECTION_BAD }
     var errorMessage: String { String(cString: PQerrorMessage(handle)).trimmed }
     var isInTransaction: Bool { PQtransactionStatus(handle) != PQTRANS_IDLE }

@@ -64,7 +64,8 @@ final class Reactor: TaskExecutor {
         return !due.isEmpty
     }
 
-    /// A socket with a name that, unlike a file descriptor, is never used again.
+    /// A socket that is watched: by a descriptor of our own, for libpq closes its own as soon as it finds the connection
+    /// broken, and whoever opens something next gets that number; and with a name that is never used again.
     final class Registration: Sendable {
         fileprivate let socket: Int32
         fileprivate let token: UInt64
@@ -82,16 +83,20 @@ final class Reactor: TaskExecutor {
             Reactor.shared.control(EPOLL_CTL_MOD, self, writing: writing)
         }
 
-        /// Must be called before the socket is closed; more than once does no harm.
+        /// More than once does no harm. The owner must not ``update(writing:)`` any more.
         func remove() {
             guard !isOver.exchange(true, ordering: .sequentiallyConsistent) else { return }
             Reactor.shared.control(EPOLL_CTL_DEL, self, writing: false)
             _ = Reactor.shared.owners.withLock { $0.removeValue(forKey: token) }
+            Glibc.close(socket)
         }
     }
 
-    func register(_ socket: Int32) -> Registration {
-        Registration(socket: socket, token: lastToken.add(1, ordering: .relaxed).newValue)
+    /// Nil when no descriptor is free.
+    func register(_ socket: Int32) -> Registration? {
+        let own = fcntl(socket, F_DUPFD_CLOEXEC, 0)
+        guard own >= 0 else { return nil }
+        return Registration(socket: own, token: lastToken.add(1, ordering: .relaxed).newValue)
     }
 
     /// Begins to tell the owner, which is not kept alive, when the socket can be read.
@@ -104,7 +109,6 @@ final class Reactor: TaskExecutor {
         var event = epoll_event()
         event.events = EPOLLIN.rawValue | (writing ? EPOLLOUT.rawValue : 0)
         event.data.u64 = registration.token
-        // Fails only for a socket that is closed already, which its owner finds out by reading.
         _ = epoll_ctl(epoll, operation, registration.socket, &event)
     }
 
