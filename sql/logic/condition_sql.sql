@@ -149,7 +149,8 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     s          record;
-    asked      record;
+    holds      boolean;
+    problem    text;
     over_steps integer[];
     reasons    text[];
 BEGIN
@@ -167,15 +168,16 @@ BEGIN
         JOIN millrace_internal.step_definition d ON d.version_id = t.version_id AND d.def_no = t.def_no
         WHERE (u.run_id & 255) = in_shard ORDER BY u.run_id, u.step_no
     LOOP
+        holds := true;
         IF s.asks THEN
-            asked := millrace_internal.conditions_ask(in_shard, s.run_id, s.definition);
+            SELECT a.answer, a.problem INTO holds, problem FROM millrace_internal.conditions_ask(in_shard, s.run_id, s.definition) a;
         END IF;
-        IF NOT s.asks OR asked.answer THEN
+        IF holds THEN
             runs := runs || s.run_id; steps := steps || s.step_no;
         ELSE
             over_runs := over_runs || s.run_id; over_steps := over_steps || s.step_no; over_defs := over_defs || (s.definition).def_no;
-            over_states := over_states || CASE WHEN asked.problem IS NULL THEN 12 ELSE 11 END::smallint;
-            reasons := reasons || coalesce(asked.problem, 'when');
+            over_states := over_states || CASE WHEN problem IS NULL THEN 12 ELSE 11 END::smallint;
+            reasons := reasons || coalesce(problem, 'when');
         END IF;
     END LOOP;
     IF over_runs IS NOT NULL THEN

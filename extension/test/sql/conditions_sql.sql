@@ -24,6 +24,11 @@ SELECT test.start('stock', 'lamp', '{"item": "lamp"}'), test.start('stock', 'cha
 SELECT test.show('lamp'), test.show('chair'), test.show('horse');
 SELECT event, step, data FROM test.log('chair');
 CALL test.work('x');
+-- Beside a step at which the engine looks for another reason.
+SELECT test.define('beside', 'a {"cache": {"key": 1, "ttl": 60}}', 'b {"when": {"sql": "select false"}}');
+SELECT test.start('beside');
+SELECT test.show('beside');
+CALL test.work('x');
 SELECT test.define('behind', 'a', 'b <- a {"when": {"sql": "select ($1->''needs''->''a''->>''n'')::integer > 5"}}', 'c <- b', 'd <- c {"rule": "all_done"}');
 SELECT test.start('behind', 'many'), test.start('behind', 'few');
 SELECT test.claim('x', 2);
