@@ -102,14 +102,17 @@ BEGIN
          (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(e.failed) AS failed FROM ended e) e,
          (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
     IF moved THEN
-        -- what was read before the wait is of the old version, and the new one can be seen only now
-        SELECT e.hit_runs, e.hit_defs, e.hit_n, e.hit_bad, e.ended_runs, e.ended_closing, e.ended_failed
+        -- what was read before the wait is of the old version, and the new one can be seen only now; but of gained steps, which have
+        -- no dependents of their own
+        SELECT e.hit_runs || g.runs, e.hit_defs || g.defs, e.hit_n || g.n, e.hit_bad || g.bad, e.ended_runs, e.ended_closing, e.ended_failed
         INTO hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed
         FROM (SELECT array_agg(s.run_id) AS runs, array_agg(s.def_no) AS defs, array_agg(s.state) AS states
               FROM unnest(run_ids, step_nos) WITH ORDINALITY u (run_id, step_no, ord)
               JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state >= 10
-              WHERE (u.run_id & 255) = in_shard AND u.ord = ANY (applied)) o
-        CROSS JOIN LATERAL millrace_internal.settle_ended(in_shard, o.runs, o.defs, o.states) e;
+              WHERE (u.run_id & 255) = in_shard AND u.ord = ANY (applied) AND NOT millrace_internal.is_gained(s.step_no)) o
+        CROSS JOIN LATERAL millrace_internal.settle_ended(in_shard, o.runs, o.defs, o.states) e
+        CROSS JOIN (SELECT array_agg(h.run_id) AS runs, array_agg(h.def_no) AS defs, array_agg(h.n) AS n, array_agg(h.bad) AS bad
+                    FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad) WHERE h.def_no < 0) g;
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[], text[]) IS

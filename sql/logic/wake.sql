@@ -27,7 +27,7 @@ DECLARE
 BEGIN
     IF millrace_internal.dispatcher_attached() THEN
         PERFORM millrace_internal.keeper_wake();
-    ELSIF due <= now_at + interval '1 s' AND EXISTS (SELECT FROM millrace_internal.agent a WHERE a.listening AND a.lease_expires_at > now_at) THEN
+    ELSIF due <= now_at + interval '1 s' AND millrace_internal.setting('millrace.notify')::boolean AND EXISTS (SELECT FROM millrace_internal.agent a WHERE a.listening AND a.lease_expires_at > now_at) THEN
         PERFORM pg_notify('millrace_revoked', '');
     END IF;
 END $$;
