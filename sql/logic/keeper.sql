@@ -6,8 +6,11 @@
 CREATE OR REPLACE FUNCTION millrace_internal.keep()
 RETURNS timestamptz LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    now_at timestamptz := millrace_internal.clock();
+    now_at timestamptz;
 BEGIN
+    -- one at a time: two would pass over what the other has in hand, and wait for each other's rows
+    PERFORM pg_advisory_xact_lock(hashtext('millrace_internal.keeper'));
+    now_at := millrace_internal.clock();
     PERFORM millrace_internal.partitions_ensure(), millrace_internal.sink_ensure();
     IF millrace_internal.keep_timers(now_at) OR millrace_internal.keep_batches_gather(now_at) OR millrace_internal.keep_batches_let_go(now_at) OR millrace_internal.keep_deadlines(now_at) OR millrace_internal.keep_step_deadlines(now_at)
        OR millrace_internal.keep_timeouts(now_at) OR millrace_internal.keep_agents(now_at)
@@ -26,7 +29,6 @@ DECLARE
     next_at timestamptz;
 BEGIN
     PERFORM millrace_internal.require_read_committed();
-    PERFORM pg_advisory_xact_lock(hashtext('millrace_internal.keeper'));
     RETURN millrace_internal.keep();
 END $$;
 COMMENT ON FUNCTION millrace.keep() IS
