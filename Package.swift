@@ -165,6 +165,21 @@ let package = Package(
                 .product(name: "Hummingbird", package: "hummingbird"),
             ]
         ),
+        .executableTarget(
+            name: "RandomAgent",
+            dependencies: [
+                "Millrace",
+                "MillraceAgent",
+                "MillraceTestSupport",
+                "Postgres",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/RandomAgent"
+        ),
+        .testTarget(
+            name: "RandomTests",
+            dependencies: ["Millrace", "MillraceTestSupport", "Postgres", "RandomAgent"]
+        ),
         .testTarget(name: "ModelTests", dependencies: ["Postgres", "MillraceTestSupport"]),
         .testTarget(name: "CLITests", dependencies: ["MillraceCLI", "MillraceTestSupport"]),
         .testTarget(name: "IntegrationTests", dependencies: ["MillraceCLI", "Postgres", "MillraceTestSupport"]),

@@ -1,3 +1,5 @@
+import MillraceTestSupport
+
 /// A random workflow: what the engine is given as JSON, and what the oracle knows of it.
 struct WorkflowPlan: Sendable {
     enum Rule: String, Sendable { case allCompleted = "all_completed", allDone = "all_done" }

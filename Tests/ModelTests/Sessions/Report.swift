@@ -1,3 +1,5 @@
+import MillraceTestSupport
+
 /// One row of a report, good or bad.
 struct Report: Sendable {
     enum Outcome: String, Sendable, CaseIterable { case completed, failed, fatal, timedOut = "timed_out", released }

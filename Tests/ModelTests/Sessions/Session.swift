@@ -1,3 +1,4 @@
+import MillraceTestSupport
 import Postgres
 
 /// One database session that carries calls to one of the ends that transactions have.

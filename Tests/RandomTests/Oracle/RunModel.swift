@@ -1,0 +1,251 @@
+import Millrace
+import MillraceTestSupport
+import Postgres
+
+/// A run, replayed from its log by what the documents say of the language, and by nothing else.
+final class RunModel {
+    enum State: String { case unborn, running, paused, completed, failed, cancelled }
+
+    let runID: Int64
+    let plan: PlannedWorkflow
+    let input: JSONValue
+    let priority: Int
+    /// It may begin later than it was submitted.
+    let isPostponed: Bool
+    unowned let world: World
+    private(set) var state = State.unborn
+    private(set) var steps: [Int32: StepModel] = [:]
+    private(set) var byKey: [String: StepModel] = [:]
+    private(set) var log: [LoggedEvent] = []
+    /// The steps of finally run.
+    private(set) var isFinal = false
+    /// What became of the main steps.
+    private(set) var endsAs: State?
+    /// Steps are being cancelled: nothing comes between, until the run has ended or its last phase begins.
+    private var isCancelling = false
+    private var reopened: [StepModel] = []
+
+    init(
+        _ runID: Int64,
+        of plan: PlannedWorkflow,
+        input: JSONValue,
+        priority: Int,
+        isPostponed: Bool,
+        numbers: [String: Int32],
+        in world: World
+    ) throws {
+        (self.runID, self.plan, self.input, self.world) = (runID, plan, input, world)
+        (self.priority, self.isPostponed) = (priority, isPostponed)
+        for (steps, isFinally) in [(plan.steps, false), (plan.finally, true)] {
+            for step in steps {
+                guard let number = numbers[step.key] else { throw Contradiction("step \(step.key) is not defined") }
+                add(StepModel(step, number: number, isFinally: isFinally))
+            }
+        }
+        for step in byKey.values { connect(step) }
+    }
+
+    private func add(_ step: StepModel) {
+        steps[step.number] = step
+        if step.place == nil { byKey[step.plan.key] = step }
+    }
+
+    private func connect(_ step: StepModel) {
+        for need in step.plan.needs.compactMap({ byKey[$0] }) {
+            step.needs.append(need)
+            need.dependents.append(step)
+        }
+        if let target = step.plan.onError.flatMap({ byKey[$0] }) {
+            target.standsInFor.append(step)
+            step.dependents.append(target)
+        }
+    }
+
+    var n: Int? { input["n"]?.int }
+    var isAlive: Bool { state == .running || state == .paused }
+    var hasEnded: Bool { !isAlive && state != .unborn }
+    private var main: some Sequence<StepModel> { byKey.values.lazy.filter { !$0.isFinally } }
+    private var oneFailed: Bool { byKey.values.contains(where: \.isUnhandled) }
+
+    /// What the run has come to.
+    var result: StepModel.Output {
+        guard let step = byKey[plan.result] else { return .unknown }
+        guard case .known(let value) = step.output else { return .unknown }
+        return .known(["v": step.state == .completed ? value?.all("v").first ?? .null : .null])
+    }
+
+    // MARK: Replay
+
+    func apply(_ event: LoggedEvent) throws {
+        log.append(event)
+        if event.kind != "step_reset", event.kind != "step_resolved" { settleReopened(runAgain: true) }
+        guard let number = event.stepNo else { return try applyToRun(event) }
+        guard let step = steps[number] else { throw Contradiction("there is no step \(number)") }
+        do {
+            try require(!isCancelling || event.kind == "step_cancelled", "the run is being cancelled")
+            try apply(event, to: step)
+        } catch {
+            throw Contradiction("\(step.name), \(step.state): \(error)")
+        }
+        step.isTold = true
+        if event.kind == "step_resolved" { settleReopened(runAgain: false) }
+        settle(step, at: event.at)
+        for dependent in step.dependents { settle(dependent, at: event.at) }
+    }
+
+    private func applyToRun(_ event: LoggedEvent) throws {
+        let ending = State(rawValue: event.text("state") ?? "")
+        switch event.kind {
+        case "run_submitted":
+            try require(state == .unborn, "submitted twice")
+            state = .running
+            for step in main { settle(step, at: event.at) }
+        case "run_paused":
+            try require(state == .running, "the run is \(state)")
+            state = .paused
+        case "run_resumed":
+            try require(state == .paused, "the run is \(state)")
+            state = .running
+        case "run_ending":
+            try require(isAlive && !isFinal && !plan.finally.isEmpty, "it has no steps of finally to come")
+            try requireEnded(main)
+            let expected: State = isCancelling && ending == .cancelled ? .cancelled : oneFailed ? .failed : .completed
+            try require(ending == expected, "its main steps ended as \(expected)")
+            // What a pause was to hold has gone.
+            if isCancelling { state = .running }
+            (isFinal, endsAs) = (true, ending)
+            for step in byKey.values where step.isFinally { settle(step, at: event.at) }
+        case "run_completed", "run_failed", "run_cancelled":
+            try require(isAlive, "the run is \(state)")
+            try require(isFinal || plan.finally.isEmpty, "its steps of finally have not run")
+            try requireEnded(byKey.values)
+            try requireEnded(steps.values.lazy.filter(\.isTold))
+            let isCancelled = isCancelling && event.kind == "run_cancelled" || endsAs == .cancelled
+            let expected: State = isCancelled ? .cancelled : oneFailed ? .failed : .completed
+            try require(event.kind == "run_\(expected)", "its steps have ended as \(expected)")
+            state = expected
+        case "run_reopened":
+            try require(hasEnded, "the run is \(state)")
+            state = .running
+        case "run_grown": try grow(event)
+        default: throw Contradiction("an unknown kind")
+        }
+        isCancelling = false
+    }
+
+    private func requireEnded(_ steps: some Sequence<StepModel>) throws {
+        if let open = steps.first(where: { !$0.state.isTerminal }) {
+            throw Contradiction("step \(open.name) is \(open.state)")
+        }
+    }
+
+    // MARK: What follows
+
+    /// Once all that a pending step waits for has ended it may start, or is to be skipped.
+    private func settle(_ step: StepModel, at: Timestamp) {
+        guard step.state == .pending, step.place == nil, step.isFinally == isFinal, !reopened.contains(where: { $0 === step }),
+            let verdict = step.verdict
+        else { return }
+        switch verdict {
+        case .start:
+            let context = context(of: step)
+            let holds = step.plan.conditions.allSatisfy { $0.isInSQL || $0.holds(in: context) == true }
+            step.readyAt = at
+            step.state =
+                !holds ? .doomed(fallen: false, byCondition: true) : step.plan.delay == nil ? .ready : .due
+        case .skip: step.state = .doomed(fallen: false, byCondition: false)
+        case .fall: step.state = .doomed(fallen: true, byCondition: false)
+        }
+    }
+
+    /// Steps that were set back wait for those of their needs that were, too. Those that are to run again and have none of
+    /// these do so, whatever their rule says: they had begun, or would have.
+    private func settleReopened(runAgain: Bool) {
+        let steps = reopened
+        reopened = []
+        for step in steps where step.isFinally == isFinal && step.state == .pending {
+            if runAgain, (step.needs + step.standsInFor).allSatisfy(\.state.isTerminal) {
+                step.state = .ready
+            } else {
+                settle(step, at: step.readyAt!)
+            }
+        }
+    }
+
+    func cancelling() { isCancelling = true }
+
+    /// A step, of a run that may have ended, is set back or resolved.
+    func reopen(_ step: StepModel, at: Timestamp) {
+        if step.state == .pending {
+            step.readyAt = at
+            reopened.append(step)
+        }
+        guard hasEnded else { return }
+        if !step.isFinally {
+            (isFinal, endsAs) = (false, nil)
+        } else if isFinal, endsAs != .cancelled {
+            endsAs = main.contains(where: \.isUnhandled) ? .failed : .completed
+        }
+    }
+
+    func context(of step: StepModel) -> Condition.Context {
+        var needs: [String: JSONValue] = [:]
+        for need in step.needs where need.state == .completed { needs[need.plan.key] = need.output.value }
+        return Condition.Context(n: n, needs: needs, ended: endsAs?.rawValue)
+    }
+
+    // MARK: Further steps
+
+    /// - Returns: what a step is spread over, nil where that is no array.
+    func items(of step: StepModel) -> [JSONValue]? {
+        let found: JSONValue? =
+            switch step.plan.fanOut!.source {
+            case .items: input["items"]
+            case .need(let key): context(of: step).needs[key]
+            }
+        guard case .array(let items)? = found else { return nil }
+        guard let chunk = step.plan.fanOut!.chunk else { return items }
+        return stride(from: 0, to: items.count, by: chunk).map { .array(Array(items[$0..<min($0 + chunk, items.count)])) }
+    }
+
+    /// A step begins to be spread. One that was before, over the same, goes on where it was.
+    func spread(_ step: StepModel, _ event: LoggedEvent) throws {
+        let items = items(of: step)
+        step.hasNoItems = items == nil
+        let count = event.data?["elements"]?.int ?? 0
+        try require(count == items?.count ?? 0, "it has \(items?.count ?? 0) elements")
+        guard count > 0, let items else { return }
+        guard let first = event.data?["first_step"]?.int.map(Int32.init) else { throw Contradiction("no first_step") }
+        guard step.elements.first?.number != first else { return }
+        try require(first > 1_000_000 && steps[first] == nil, "the number \(first) is taken")
+        step.elements = items.enumerated().map { index, item in
+            let element = StepModel(step.plan, number: first + Int32(index), isFinally: step.isFinally, place: (step, index, item))
+            element.state = .ready
+            return element
+        }
+        for element in step.elements { add(element) }
+    }
+
+    private func grow(_ event: LoggedEvent) throws {
+        try require(isAlive && !isFinal, "the run is \(state)")
+        guard let by = event.data?["by_step"]?.int.flatMap({ steps[Int32($0)] }), let growth = by.plan.growth else {
+            throw Contradiction("no step that grows")
+        }
+        guard case .running(.some) = by.state else { throw Contradiction("\(by.name) is \(by.state)") }
+        let numbers = world.grown[runID] ?? [:]
+        let added = growth.steps.map { StepModel($0, number: numbers[$0.key] ?? -1, isFinally: false) }
+        try require(event.data?["steps"]?.int == added.count, "\(added.count) steps were added")
+        try require(event.data?["first_step"]?.int == added.map { Int($0.number) }.min(), "other numbers")
+        for step in added {
+            try require(steps[step.number] == nil && byKey[step.plan.key] == nil, "\(step.name) is there already")
+            add(step)
+        }
+        for step in added { connect(step) }
+        if let waiting = growth.waiting.flatMap({ byKey[$0] }), let last = added.last {
+            try require(waiting.state == .pending, "\(waiting.name) is past pending: \(waiting.state)")
+            waiting.needs.append(last)
+            last.dependents.append(waiting)
+        }
+        for step in added { settle(step, at: event.at) }
+    }
+}

@@ -1,0 +1,240 @@
+import Foundation
+import Millrace
+import MillraceTestSupport
+import Postgres
+
+/// Random workflows are submitted and steered, agents are killed and replaced, until every run has ended.
+struct Storm {
+    let cluster: PostgresCluster
+    let database: PostgresConfiguration
+    /// How many workflows, each with two runs.
+    let size: Int
+    var random: SeededRandom
+    /// The server is killed once, in the middle.
+    var crashes = false
+
+    private let agents: AgentProcesses
+    private var connection: Connection
+    private(set) var workflows: [String: PlannedWorkflow] = [:]
+    private(set) var signals: Set<String> = []
+    private(set) var postponed: Set<Int64> = []
+    /// How often each act was done, or refused.
+    private(set) var acts: [String: Int] = [:]
+    private var submitted: [Int64] = []
+    private var leaves: [String] = []
+
+    init(cluster: PostgresCluster, database: PostgresConfiguration, size: Int, seed: UInt64) async throws {
+        (self.cluster, self.database, self.size) = (cluster, database, size)
+        random = SeededRandom(seed: seed)
+        agents = AgentProcesses(url: cluster.url(database: database.database ?? ""), count: 3)
+        connection = try await Connection.connect(database)
+    }
+
+    var summary: String {
+        let acts = acts.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
+        return "\(workflows.count) workflows, \(submitted.count) runs submitted, \(agents.deaths) agents died; \(acts)"
+    }
+
+    mutating func run() async throws {
+        try await defineChildren()
+        var defined = 0
+        var turn = 0
+        while defined < size {
+            try agents.fill()
+            let alive = try await runsAlive()
+            if alive.count < 40 {
+                try await submitNext(defined)
+                defined += 1
+                if crashes, defined == size / 2 { try await crash() }
+            } else {
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            for _ in 0..<2 { try await act(on: alive) }
+            turn += 1
+        }
+        do {
+            try await calm()
+        } catch {
+            try await agents.stop()
+            throw error
+        }
+        try await agents.stop()
+    }
+
+    // MARK: Submitting
+
+    /// Workflows without steps that are runs, and some whose steps are runs of these.
+    private mutating func defineChildren() async throws {
+        for number in 1...6 {
+            let workflow = PlannedWorkflow.random(name: "leaf_\(number)", sizes: 1...3, children: [], using: &random)
+            try await define(workflow)
+            leaves.append(workflow.name)
+        }
+        let first = leaves
+        for number in 1...4 {
+            let workflow = PlannedWorkflow.random(name: "branch_\(number)", sizes: 2...4, children: first, using: &random)
+            try await define(workflow)
+            leaves.append(workflow.name)
+        }
+    }
+
+    private mutating func define(_ workflow: PlannedWorkflow) async throws {
+        do {
+            _ = try await connection.query("SELECT FROM millrace.define_workflow($1)", [.json(workflow.json.json)])
+        } catch {
+            throw Contradiction("\(error)\n\(error.detail ?? "")\n\(workflow.json.json)")
+        }
+        workflows[workflow.name] = workflow
+    }
+
+    private mutating func submitNext(_ number: Int) async throws {
+        let workflow = PlannedWorkflow.random(
+            name: "random_\(number)",
+            sizes: random.chance(0.1) ? 15...25 : 3...10,
+            children: leaves,
+            using: &random
+        )
+        try await define(workflow)
+        for _ in 0..<2 {
+            let items = (0..<random.int(0...4)).map { JSONValue.integer(Int64($0)) }
+            let input: JSONValue = [
+                "n": .integer(Int64(random.int(0...4))),
+                "items": random.chance(0.05) ? "none" : .array(items),
+                "other": submitted.randomElement(using: &random).map { .integer($0) } ?? nil,
+            ]
+            let isPostponed = random.chance(0.1)
+            let answer = try await connection.query(
+                """
+                SELECT millrace.submit($1, $2, priority => $3, tenant => $4,
+                    not_before => clock_timestamp() + make_interval(secs => $5))
+                """,
+                [
+                    .text(workflow.name), .json(input.json),
+                    .int32(Int32(random.pick(weighted: [0: 6, -4: 1, 5: 1]))),
+                    .text(random.pick(weighted: ["": 4, "other": 1])), .double(isPostponed ? 0.1 : nil),
+                ]
+            )
+            let run: Int64 = try answer[0].decode(0)
+            submitted.append(run)
+            if isPostponed { postponed.insert(run) }
+        }
+    }
+
+    // MARK: Steering
+
+    private struct Alive {
+        var run: Int64
+        var workflow: String
+    }
+
+    private func runsAlive() async throws -> [Alive] {
+        try await connection.query("SELECT run_id, workflow FROM millrace.runs WHERE finished_at IS NULL ORDER BY run_id")
+            .map { Alive(run: try $0.decode(0), workflow: try $0.decode(1)) }
+    }
+
+    private mutating func act(on alive: [Alive]) async throws {
+        guard let one = alive.randomElement(using: &random), let any = submitted.randomElement(using: &random) else { return }
+        switch random.int(0...99) {
+        case ..<30: try await signal(one)
+        case ..<50: try await answer(most: 3)
+        case ..<54: try await call("pause", "SELECT millrace.pause($1)", [.int64(one.run)])
+        case ..<66: try await call("resume", "SELECT millrace.resume($1)", [.int64(one.run)])
+        case ..<68: try await call("cancel", "SELECT millrace.cancel($1, 'no longer wanted')", [.int64(one.run)])
+        case ..<72: try await call("retry", "SELECT millrace.retry($1)", [.int64(any)])
+        case ..<75:
+            let sql = """
+                SELECT millrace.retry(s.run_id, s.key) FROM (SELECT run_id, key FROM millrace.steps
+                    WHERE run_id = $1 AND state = 'failed' AND element IS NULL ORDER BY step_no LIMIT 1) s
+                """
+            try await call("retry of a step", sql, [.int64(any)])
+        case ..<80:
+            let sql = """
+                SELECT millrace.resolve(s.run_id, s.key, $2) FROM (SELECT run_id, key FROM millrace.steps
+                    WHERE run_id = $1 AND state = 'failed' AND element IS NULL ORDER BY step_no DESC LIMIT 1) s
+                """
+            try await call("resolve", sql, [.int64(any), .json(World.resolution.json)])
+        case ..<83:
+            agents.killOne(using: &random)
+            acts["kill", default: 0] += 1
+        default: break
+        }
+    }
+
+    private mutating func signal(_ one: Alive) async throws {
+        guard let name = workflows[one.workflow]?.signals.randomElement(using: &random) else { return }
+        signals.insert("\(one.run) \(name)")
+        let parameters: [Parameter] = [.int64(one.run), .text(name), .json(World.payload.json)]
+        try await call("signal", "SELECT millrace.signal($1, $2, $3)", parameters)
+    }
+
+    private mutating func answer(most: Int) async throws {
+        let sql = """
+            SELECT millrace.complete_human_step(i.run_id, i.key, $1, 'ann', i.step_no)
+            FROM (SELECT run_id, key, step_no FROM millrace.inbox ORDER BY run_id, step_no LIMIT $2) i
+            """
+        try await call("answer", sql, [.json(World.answer.json), .int64(Int64(most))])
+    }
+
+    /// What does not fit the state of a run is refused.
+    private mutating func call(_ name: String, _ sql: String, _ parameters: [Parameter]) async throws {
+        do {
+            _ = try await connection.query(sql, parameters)
+            acts[name, default: 0] += 1
+        } catch let error as PostgresError {
+            guard let state = error.sqlState, state.hasPrefix("MR0") else { throw error }
+            acts["\(name) refused (\(state))", default: 0] += 1
+        }
+    }
+
+    private mutating func crash() async throws {
+        try await cluster.crash()
+        try await cluster.start()
+        connection = try await Connection.connect(database)
+        acts["crash", default: 0] += 1
+    }
+
+    private func whatIsLeft(of alive: [Alive]) async throws -> Contradiction {
+        let sql = """
+            SELECT format('%s, %s[%s]: %s, state %s, agent %s, token %s, until %s, wait %s, timers %s', s.run_id, v.key, s.element,
+                          v.state, s.state, s.agent_id, s.token, s.ready_at, to_jsonb(w),
+                          (SELECT jsonb_agg(t) FROM millrace_internal.timer t WHERE t.run_id = s.run_id))
+            FROM millrace_internal.step s JOIN millrace.steps v USING (run_id, step_no)
+            LEFT JOIN millrace_internal.wait w USING (run_id, step_no)
+            WHERE s.run_id = $1 AND s.state < 10 ORDER BY s.step_no
+            """
+        var lines: [String] = []
+        for one in alive.prefix(20) {
+            lines.append("run \(one.run) of \(workflows[one.workflow]?.json.json ?? "")")
+            for row in try await connection.query(sql, [.int64(one.run)]) { lines.append("  " + (try row.decode(0))) }
+        }
+        let others = """
+            SELECT format('agent %s %s, seen %s, lease until %s, holds %s', agent_id, state, seen_at, lease_expires_at, held)
+            FROM millrace.agents
+            UNION ALL
+            SELECT format('backend %s %s since %s, waits for %s %s, blocked by %s: %s', pid, state, state_change, wait_event_type,
+                          wait_event, pg_blocking_pids(pid), left(query, 200))
+            FROM pg_stat_activity WHERE backend_type = 'client backend'
+            """
+        for row in try await connection.query(others) { lines.append(try row.decode(0)) }
+        return Contradiction("\(alive.count) runs do not end:\n" + lines.joined(separator: "\n"))
+    }
+
+    /// All that is waited for comes, and nothing else, until every run has ended.
+    private mutating func calm() async throws {
+        let limit = ContinuousClock.now + .seconds(120)
+        while case let alive = try await runsAlive(), !alive.isEmpty {
+            guard ContinuousClock.now < limit else { throw try await whatIsLeft(of: alive) }
+            try agents.fill()
+            try await call("resume", "SELECT millrace.resume(run_id) FROM millrace.runs WHERE state = 'paused'", [])
+            for one in alive {
+                for name in workflows[one.workflow]?.signals ?? [] {
+                    signals.insert("\(one.run) \(name)")
+                    let parameters: [Parameter] = [.int64(one.run), .text(name), .json(World.payload.json)]
+                    try await call("signal", "SELECT millrace.signal($1, $2, $3)", parameters)
+                }
+            }
+            try await answer(most: 1000)
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+}
