@@ -177,7 +177,7 @@ BEGIN
     END IF;
     FOREACH meant IN ARRAY found LOOP
         -- a run that is being undone is let come to its end
-        CONTINUE WHEN EXISTS (SELECT FROM millrace_internal.run r WHERE r.run_id = meant AND r.shard = (meant & 255) AND r.phase = 1);
+        CONTINUE WHEN EXISTS (SELECT FROM millrace_internal.run r WHERE r.run_id = meant AND r.shard = (meant & 255) AND millrace_internal.is_being_undone(r));
         IF dry_run IS NOT TRUE AND NOT millrace_internal.cancel_rest((meant & 255)::smallint, meant, 12::smallint, reason) THEN
             CONTINUE;
         END IF;

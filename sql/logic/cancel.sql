@@ -36,7 +36,7 @@ BEGIN
     END IF;
     now_at := millrace_internal.clock();
     xact := pg_current_xact_id()::text::bigint;
-    IF r.phase = 1 AND r.ends_as = 11 THEN
+    IF r.ends_as = 11 AND millrace_internal.is_being_undone(r) THEN
         -- what is asked for is what goes on: the run is undone. A second cancel gives that up.
         UPDATE millrace_internal.run n SET ends_as = 12 WHERE n.run_id = in_run_id AND n.shard = in_shard;
         INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)

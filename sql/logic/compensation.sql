@@ -58,6 +58,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.is_compensated(millrace_internal.run) IS 'Whether a run has begun to undo what it had done.';
 
+-- Also where a run had ended, and a compensation that had failed runs again.
+CREATE OR REPLACE FUNCTION millrace_internal.is_being_undone(r millrace_internal.run)
+RETURNS boolean LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    RETURN r.phase IS NOT NULL AND r.finished_at IS NULL
+        AND EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND millrace_internal.is_compensation(s.step_no) AND s.shard = r.shard AND s.state < 10);
+END $$;
+COMMENT ON FUNCTION millrace_internal.is_being_undone(millrace_internal.run) IS 'Whether a run undoes what it had done, and has not come to an end of that.';
+
 -- The steps of a run that have been compensated, or were to be, by their numbers.
 CREATE OR REPLACE FUNCTION millrace_internal.compensated_steps(r millrace_internal.run)
 RETURNS integer[] LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$

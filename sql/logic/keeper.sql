@@ -115,7 +115,7 @@ BEGIN
     END IF;
     PERFORM millrace_internal.lock_run_steps((due & 255)::smallint, due, false);
     -- what is being undone is undone to its end
-    IF NOT EXISTS (SELECT FROM millrace_internal.run r WHERE r.run_id = due AND r.shard = (due & 255) AND r.phase = 1 AND r.finished_at IS NULL) THEN
+    IF NOT EXISTS (SELECT FROM millrace_internal.run r WHERE r.run_id = due AND r.shard = (due & 255) AND millrace_internal.is_being_undone(r)) THEN
         PERFORM millrace_internal.cancel_rest((due & 255)::smallint, due, 12::smallint, 'deadline');
     END IF;
     RETURN true;

@@ -32,7 +32,8 @@ BEGIN
         PERFORM millrace_internal.settle_roots(in_shard, ARRAY[in_run_id], v.finally_roots);
         RETURN;
     END IF;
-    UPDATE millrace_internal.run n SET state = r.ends_as, ends_as = r.ends_as, finished_at = now_at, closing_left = 0 WHERE n.run_id = in_run_id AND n.shard = in_shard;
+    -- a run that ends with its main steps may be taken back to them, and then end otherwise
+    UPDATE millrace_internal.run n SET state = r.ends_as, ends_as = CASE WHEN r.phase IS NOT NULL THEN r.ends_as END, finished_at = now_at, closing_left = 0 WHERE n.run_id = in_run_id AND n.shard = in_shard;
     INSERT INTO millrace_internal.event (run_id, at, xact_id, shard, kind, data)
     VALUES (in_run_id, now_at, pg_current_xact_id()::text::bigint, in_shard, (ARRAY[4, 5, 6])[r.ends_as - 9],
             nullif(jsonb_strip_nulls(jsonb_build_object('reason', reason, 'not_compensated', millrace_internal.not_compensated(in_shard, in_run_id))), '{}'));

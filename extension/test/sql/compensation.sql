@@ -228,6 +228,33 @@ SELECT millrace.retry(test.run('tail'), 'last');
 CALL test.work('x');
 SELECT test.show('tail');
 
+-- A compensation that runs again once its run had ended is no more given up by a first cancel than before.
+SELECT test.start('saga-long', 'afterwards');
+CALL test.work('x', '{z}');
+CALL pg_temp.undo('{compensate:a}');
+CALL test.work('x');
+SELECT millrace.retry(test.run('afterwards'), 'compensate:a');
+SELECT count(*) FROM millrace.cancel_where(workflow => 'saga-long');
+SELECT millrace.cancel(test.run('afterwards'), 'too late');
+SELECT test.show('afterwards');
+CALL pg_temp.undo();
+SELECT test.show('afterwards');
+SELECT event, step, data FROM test.log('afterwards') WHERE event ~ 'run_';
+
+-- Where there was nothing to undo, a run that failed or was cancelled may be retried, and ends as its steps then do.
+SELECT pg_temp.define('saga-mended', '{"steps": [{"key": "a", "compensate": {"handler": "noop"}}, {"key": "b", "needs": ["a"]}]}');
+SELECT test.start('saga-mended');
+CALL test.work('x', '{a}');
+SELECT millrace.retry(test.run('saga-mended'));
+CALL test.work('x');
+SELECT test.show('saga-mended');
+SELECT test.start('saga-mended', 'wanted-again');
+SELECT millrace.cancel(test.run('wanted-again'), 'unwanted');
+SELECT millrace.retry(test.run('wanted-again'));
+CALL test.work('x', '{b}');
+SELECT test.show('wanted-again');
+SELECT event, step, data FROM test.log('wanted-again') WHERE event ~ 'run_';
+
 -- An agent that is lost in the middle: it is handed out again.
 SELECT test.start('saga-long', 'lost');
 CALL test.work('x', '{z}');
