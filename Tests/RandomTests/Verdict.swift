@@ -1,3 +1,4 @@
+import Foundation
 import Millrace
 import Postgres
 
@@ -99,7 +100,7 @@ struct Verdict {
             }
         }
         for model in world.runs.values.sorted(by: { $0.runID < $1.runID }) {
-            for step in model.steps.values where step.place == nil || step.isTold {
+            for step in model.steps.values where step.place == nil || step.isTold && !step.isForgotten {
                 if seen[model.runID]?.contains(step.number) != true { complain("\(step.name) is not stored", of: model) }
             }
         }
@@ -112,7 +113,6 @@ struct Verdict {
             "members of batches": "SELECT count(*) FROM millrace_internal.batch_member",
             "rows in ready": "SELECT count(*) FROM millrace_internal.ready",
             "steps in the dispatcher": "SELECT coalesce(sum(depth), 0)::bigint FROM millrace_internal.dispatcher_stats()",
-            "deadlocks": "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
             "runs with a wrong number of failed steps": """
             SELECT count(*) FROM millrace_internal.run r WHERE steps_failed <>
                 (SELECT count(*) FROM millrace_internal.step s
@@ -123,6 +123,17 @@ struct Verdict {
         for (what, query) in leftovers {
             let count: Int = try await connection.query(query)[0].decode(0)
             if count != 0 { complaints.append("\(what): \(count)") }
+        }
+        let deadlocks = try deadlocks
+        if !deadlocks.isEmpty { complaints.append(deadlocks) }
+    }
+
+    /// What the server has told of deadlocks, and of who waited before.
+    private var deadlocks: String {
+        get throws {
+            let lines = try String(contentsOfFile: storm.cluster.logFile, encoding: .utf8).split(separator: "\n")
+            let told = lines.indices.filter { lines[$0].contains("deadlock detected") }
+            return told.flatMap { lines[max($0 - 60, 0)..<min($0 + 20, lines.count)] }.joined(separator: "\n")
         }
     }
 }

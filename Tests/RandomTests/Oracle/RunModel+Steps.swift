@@ -14,10 +14,7 @@ extension RunModel {
         case "step_cancelled": try cancel(step)
         case "step_assigned", "step_answered":
             guard case .held = step.state else { throw Contradiction("nobody is asked") }
-        case "step_resolved":
-            try require(step.state == .failed, "has not failed")
-            (step.state, step.output) = (.completed, .known(World.resolution))
-            reopen(step, at: event.at)
+        case "step_resolved": try resolve(step, event)
         case "step_reset": try reset(step, event)
         default: throw Contradiction("an unknown kind")
         }
@@ -28,7 +25,7 @@ extension RunModel {
     /// A step gets past its rule, its conditions, its delay: all that lies between pending and the first thing it does.
     private func enter(_ step: StepModel, _ event: LoggedEvent) throws {
         try require(state == .running, "the run is \(state)")
-        try require(isFinal == step.isFinally, "its phase is not that of the run")
+        try require(phase == step.phase, "its phase is not that of the run")
         try requireReady(step, event)
         let context = context(of: step)
         try require(
@@ -71,7 +68,7 @@ extension RunModel {
         case .handler:
             try require(event.agentID != nil, "no agent")
             try require(step.plan.batch == nil || step.isGathered || isUrgent(step), "its batch was left out")
-            step.prospect = .known(prospect(of: step))
+            step.prospect = .known(step.undoes == nil ? prospect(of: step) : prospect(ofUndoing: step))
         case .workflow(let name):
             try require(event.agentID == nil, "an agent has got it")
             step.childRun = event.data?["run_id"]?.int.map(Int64.init)
@@ -129,7 +126,7 @@ extension RunModel {
                 try require(child.state == .completed, "run \(child.runID) is \(child.state)")
                 step.output = child.result
             } else {
-                try require(!step.plan.isImpossible, "its input cannot be computed")
+                try require(!step.plan.isImpossible && !lacksOutput(step), "its input cannot be computed")
                 if step.plan.isCached { world.remembered.insert(step.plan.memory(n: n)) }
                 step.output = step.plan.keeping == .none ? .known(nil) : step.prospect
             }
@@ -141,7 +138,7 @@ extension RunModel {
             try require(world.remembered.contains(step.plan.memory(n: n)), "nobody has computed that before")
             step.output = .known(prospect(of: step))
         }
-        step.state = .completed
+        (step.state, step.completedBy) = (.completed, event.eventID)
     }
 
     private func completeSpread(_ step: StepModel) throws {
@@ -232,7 +229,7 @@ extension RunModel {
             try require(agent == event.agentID, "by another agent")
             let errorClass = event.text("class")
             try require(errorClass != "rejected" || step.plan.hasShape, "its output was rejected")
-            try require((errorClass == "input") == step.plan.isImpossible, "class \(errorClass ?? "null")")
+            try require((errorClass == "input") == (step.plan.isImpossible || lacksOutput(step)), "class \(errorClass ?? "null")")
         case .running(nil) where step.isSpread:
             let hasFailed = !step.plan.fanOut!.collects && step.elements.contains { $0.state == .failed }
             try require(step.hasNoItems || hasFailed, "no element has failed")
@@ -245,7 +242,7 @@ extension RunModel {
             try require(awaited == nil, "there is a run to wait for")
         default:
             // A condition in SQL has failed.
-            try require(state == .running && isFinal == step.isFinally, "the run is \(state)")
+            try require(state == .running && phase == step.phase, "the run is \(state)")
             try requireReady(step, event)
             try count(step, event)
             let context = context(of: step)
@@ -283,13 +280,25 @@ extension RunModel {
             && siblings.contains { $0.state == .failed }
         if !isStopped {
             try require(isAlive, "the run is \(state)")
-            try require(isFinal || !step.isFinally, "its phase has not begun")
-            cancelling()
+            try require(phase == step.phase, "its phase has not begun")
+            try require(step.undoes == nil || endsAs == .cancelled, "the first cancel gives up nothing of this")
+            isCancelling = true
         }
         step.state = .cancelled
     }
 
+    private func resolve(_ step: StepModel, _ event: LoggedEvent) throws {
+        if step.undoes == nil {
+            try require(step.state == .failed, "has not failed")
+            reopen(step, at: event.at)
+        } else {
+            try require(hasEnded && (step.state == .failed || step.state == .cancelled), "has not failed")
+        }
+        (step.state, step.output, step.completedBy) = (.completed, .known(World.resolution), event.eventID)
+    }
+
     private func reset(_ step: StepModel, _ event: LoggedEvent) throws {
+        if step.undoes != nil { return try undoAgain(step) }
         if step.place != nil {
             try require(step.state.isTerminal && step.state != .completed, "has not ended badly")
             (step.state, step.attempts, step.hasBegun) = (.ready, 0, false)

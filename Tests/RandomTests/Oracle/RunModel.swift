@@ -13,16 +13,15 @@ final class RunModel {
     /// It may begin later than it was submitted.
     let isPostponed: Bool
     unowned let world: World
-    private(set) var state = State.unborn
+    var state = State.unborn
     private(set) var steps: [Int32: StepModel] = [:]
     private(set) var byKey: [String: StepModel] = [:]
     private(set) var log: [LoggedEvent] = []
-    /// The steps of finally run.
-    private(set) var isFinal = false
+    var phase = Phase.main
     /// What became of the main steps.
-    private(set) var endsAs: State?
-    /// Steps are being cancelled: nothing comes between, until the run has ended or its last phase begins.
-    private var isCancelling = false
+    var endsAs: State?
+    /// Steps are being cancelled: nothing comes between, until the run has ended or its next phase begins.
+    var isCancelling = false
     private var reopened: [StepModel] = []
 
     init(
@@ -36,18 +35,18 @@ final class RunModel {
     ) throws {
         (self.runID, self.plan, self.input, self.world) = (runID, plan, input, world)
         (self.priority, self.isPostponed) = (priority, isPostponed)
-        for (steps, isFinally) in [(plan.steps, false), (plan.finally, true)] {
+        for (steps, phase) in [(plan.steps, Phase.main), (plan.finally, .final)] {
             for step in steps {
                 guard let number = numbers[step.key] else { throw Contradiction("step \(step.key) is not defined") }
-                add(StepModel(step, number: number, isFinally: isFinally))
+                add(StepModel(step, number: number, phase: phase))
             }
         }
         for step in byKey.values { connect(step) }
     }
 
-    private func add(_ step: StepModel) {
+    func add(_ step: StepModel) {
         steps[step.number] = step
-        if step.place == nil { byKey[step.plan.key] = step }
+        if step.place == nil, step.undoes == nil { byKey[step.plan.key] = step }
     }
 
     private func connect(_ step: StepModel) {
@@ -64,8 +63,8 @@ final class RunModel {
     var n: Int? { input["n"]?.int }
     var isAlive: Bool { state == .running || state == .paused }
     var hasEnded: Bool { !isAlive && state != .unborn }
-    private var main: some Sequence<StepModel> { byKey.values.lazy.filter { !$0.isFinally } }
-    private var oneFailed: Bool { byKey.values.contains(where: \.isUnhandled) }
+    var main: some Sequence<StepModel> { byKey.values.lazy.filter { !$0.isFinally } }
+    var oneFailed: Bool { byKey.values.contains(where: \.isUnhandled) }
 
     /// What the run has come to.
     var result: StepModel.Output {
@@ -91,10 +90,10 @@ final class RunModel {
         if event.kind == "step_resolved" { settleReopened(runAgain: false) }
         settle(step, at: event.at)
         for dependent in step.dependents { settle(dependent, at: event.at) }
+        if step.undoes != nil { undoNext(at: event.at) }
     }
 
     private func applyToRun(_ event: LoggedEvent) throws {
-        let ending = State(rawValue: event.text("state") ?? "")
         switch event.kind {
         case "run_submitted":
             try require(state == .unborn, "submitted twice")
@@ -106,20 +105,13 @@ final class RunModel {
         case "run_resumed":
             try require(state == .paused, "the run is \(state)")
             state = .running
-        case "run_ending":
-            try require(isAlive && !isFinal && !plan.finally.isEmpty, "it has no steps of finally to come")
-            try requireEnded(main)
-            let expected: State = isCancelling && ending == .cancelled ? .cancelled : oneFailed ? .failed : .completed
-            try require(ending == expected, "its main steps ended as \(expected)")
-            // What a pause was to hold has gone.
-            if isCancelling { state = .running }
-            (isFinal, endsAs) = (true, ending)
-            for step in byKey.values where step.isFinally { settle(step, at: event.at) }
+        case "run_ending": try end(event)
         case "run_completed", "run_failed", "run_cancelled":
             try require(isAlive, "the run is \(state)")
-            try require(isFinal || plan.finally.isEmpty, "its steps of finally have not run")
+            try require(phase == .final || plan.finally.isEmpty, "its steps of finally have not run")
             try requireEnded(byKey.values)
-            try requireEnded(steps.values.lazy.filter(\.isTold))
+            try requireEnded(steps.values.lazy.filter { $0.isTold || $0.undoes != nil })
+            try require(event.data?["not_compensated"] == notCompensated, "what was not undone: \(notCompensated?.json ?? "nothing")")
             let isCancelled = isCancelling && event.kind == "run_cancelled" || endsAs == .cancelled
             let expected: State = isCancelled ? .cancelled : oneFailed ? .failed : .completed
             try require(event.kind == "run_\(expected)", "its steps have ended as \(expected)")
@@ -127,13 +119,14 @@ final class RunModel {
         case "run_reopened":
             try require(hasEnded, "the run is \(state)")
             state = .running
+            undoNext(at: event.at)
         case "run_grown": try grow(event)
         default: throw Contradiction("an unknown kind")
         }
         isCancelling = false
     }
 
-    private func requireEnded(_ steps: some Sequence<StepModel>) throws {
+    func requireEnded(_ steps: some Sequence<StepModel>) throws {
         if let open = steps.first(where: { !$0.state.isTerminal }) {
             throw Contradiction("step \(open.name) is \(open.state)")
         }
@@ -142,8 +135,8 @@ final class RunModel {
     // MARK: What follows
 
     /// Once all that a pending step waits for has ended it may start, or is to be skipped.
-    private func settle(_ step: StepModel, at: Timestamp) {
-        guard step.state == .pending, step.place == nil, step.isFinally == isFinal, !reopened.contains(where: { $0 === step }),
+    func settle(_ step: StepModel, at: Timestamp) {
+        guard step.state == .pending, step.place == nil, step.phase == phase, !reopened.contains(where: { $0 === step }),
             let verdict = step.verdict
         else { return }
         switch verdict {
@@ -163,7 +156,7 @@ final class RunModel {
     private func settleReopened(runAgain: Bool) {
         let steps = reopened
         reopened = []
-        for step in steps where step.isFinally == isFinal && step.state == .pending {
+        for step in steps where step.phase == phase && step.state == .pending {
             if runAgain, (step.needs + step.standsInFor).allSatisfy(\.state.isTerminal) {
                 step.state = .ready
             } else {
@@ -171,8 +164,6 @@ final class RunModel {
             }
         }
     }
-
-    func cancelling() { isCancelling = true }
 
     /// A step, of a run that may have ended, is set back or resolved.
     func reopen(_ step: StepModel, at: Timestamp) {
@@ -182,8 +173,8 @@ final class RunModel {
         }
         guard hasEnded else { return }
         if !step.isFinally {
-            (isFinal, endsAs) = (false, nil)
-        } else if isFinal, endsAs != .cancelled {
+            (phase, endsAs) = (.main, nil)
+        } else if phase == .final, endsAs != .cancelled {
             endsAs = main.contains(where: \.isUnhandled) ? .failed : .completed
         }
     }
@@ -219,7 +210,7 @@ final class RunModel {
         guard step.elements.first?.number != first else { return }
         try require(first > 1_000_000 && steps[first] == nil, "the number \(first) is taken")
         step.elements = items.enumerated().map { index, item in
-            let element = StepModel(step.plan, number: first + Int32(index), isFinally: step.isFinally, place: (step, index, item))
+            let element = StepModel(step.plan, number: first + Int32(index), phase: step.phase, place: (step, index, item))
             element.state = .ready
             return element
         }
@@ -227,13 +218,13 @@ final class RunModel {
     }
 
     private func grow(_ event: LoggedEvent) throws {
-        try require(isAlive && !isFinal, "the run is \(state)")
+        try require(isAlive && phase == .main, "the run is \(state)")
         guard let by = event.data?["by_step"]?.int.flatMap({ steps[Int32($0)] }), let growth = by.plan.growth else {
             throw Contradiction("no step that grows")
         }
         guard case .running(.some) = by.state else { throw Contradiction("\(by.name) is \(by.state)") }
         let numbers = world.grown[runID] ?? [:]
-        let added = growth.steps.map { StepModel($0, number: numbers[$0.key] ?? -1, isFinally: false) }
+        let added = growth.steps.map { StepModel($0, number: numbers[$0.key] ?? -1, phase: .main) }
         try require(event.data?["steps"]?.int == added.count, "\(added.count) steps were added")
         try require(event.data?["first_step"]?.int == added.map { Int($0.number) }.min(), "other numbers")
         for step in added {

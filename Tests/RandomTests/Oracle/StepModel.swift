@@ -52,13 +52,15 @@ final class StepModel {
 
     let plan: PlannedStep
     let number: Int32
-    let isFinally: Bool
+    let phase: RunModel.Phase
     /// Where it is an element: of which step, which one.
     let place: (parent: StepModel, index: Int, item: JSONValue)?
     var needs: [StepModel] = []
     /// The steps for whose failure it stands in.
     var standsInFor: [StepModel] = []
     var dependents: [StepModel] = []
+    /// What it undoes, where it is a compensation.
+    private(set) var undoes: StepModel?
 
     var state = State.pending
     var attempts: Int32 = 0
@@ -66,6 +68,8 @@ final class StepModel {
     /// What its current hand-out will answer, if it completes.
     var prospect = Output.known(nil)
     var readyAt: Timestamp?
+    /// The event that tells so.
+    var completedBy: Int64 = 0
     var elements: [StepModel] = []
     /// It is spread over what is no array.
     var hasNoItems = false
@@ -77,17 +81,29 @@ final class StepModel {
     /// It has been in a batch since it was last handed out.
     var isGathered = false
 
-    init(_ plan: PlannedStep, number: Int32, isFinally: Bool, place: (StepModel, Int, JSONValue)? = nil) {
+    init(_ plan: PlannedStep, number: Int32, phase: RunModel.Phase, place: (StepModel, Int, JSONValue)? = nil) {
         self.plan = plan
         self.number = number
-        self.isFinally = isFinally
+        self.phase = phase
         self.place = place.map { (parent: $0.0, index: $0.1, item: $0.2) }
     }
 
-    var name: String { place.map { "\(plan.key)[\($0.index)]" } ?? plan.key }
+    init(undoing step: StepModel, number: Int32) {
+        (plan, self.number, phase, place, undoes) = (step.plan.undoing!, number, .undoing, nil, step)
+    }
+
+    var name: String {
+        if let undoes { return "compensate:\(undoes.name)" }
+        return place.map { "\(plan.key)[\($0.index)]" } ?? plan.key
+    }
+
+    var isFinally: Bool { phase == .final }
 
     /// It is spread over elements, and is none of them.
     var isSpread: Bool { plan.fanOut != nil && place == nil }
+
+    /// It is an element of what its step was spread over before, and is no longer.
+    var isForgotten: Bool { place.map { place in !place.parent.elements.contains { $0 === self } } ?? false }
 
     /// It has failed, and no other step handles that.
     var isUnhandled: Bool { state == .failed && plan.onError == nil }

@@ -69,6 +69,7 @@ struct PlannedStep: Sendable {
     var hasText = false
     /// What it adds to its run.
     var growth: Growth?
+    var compensation: Compensation?
     var salt = 0
 
     struct Growth: Sendable {
@@ -101,6 +102,7 @@ extension PlannedStep {
                 : ["n": "$.index", "items": "$.run.items", "other": "$.run.other"]
         case .wait(let wait): members["wait_for"] = wait.json
         }
+        if let compensation { members["compensate"] = compensation.json(ofElements: fanOut != nil) }
         return .object(members)
     }
 

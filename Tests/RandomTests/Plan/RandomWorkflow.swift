@@ -75,14 +75,10 @@ extension PlannedStep {
         if case .anyCompleted = step.rule { known = [] }
         step.addConditions(known: known, using: &random)
         step.addWork(known: known, children: children, using: &random)
-        if random.chance(0.35) {
-            step.retry.limit = random.int(1...3)
-            step.retry.backoff = random.pick([0, 0.02, 0.1])
-            step.retry.on = random.pick([nil, nil, ["http:5xx", "timeout"], ["error", "http", "tax"]])
-            step.retry.neverOn = random.pick([nil, nil, ["http:404"], ["lost", "tax"]])
-        }
+        if random.chance(0.35) { step.retry = .random(using: &random) }
         if random.chance(0.1) { step.delay = random.pick([0.01, 0.1]) }
         if random.chance(0.05), step.fanOut == nil { step.deadline = random.pick([0.2, 2]) }
+        step.addCompensation(using: &random)
         return step
     }
 
@@ -169,6 +165,7 @@ extension PlannedStep {
         if random.chance(0.3) { first.rule = first.needs.isEmpty ? .allCompleted : .allDone }
         if random.chance(0.3) { first.fanOut = FanOut(source: .items, collects: true) }
         let second = PlannedStep(key: "g2", needs: ["g1"], rule: .allDone, salt: random.int(0...99))
+        first.addCompensation(using: &random)
         var growth = Growth(steps: random.chance(0.5) ? [first] : [first, second])
         if random.chance(0.5) {
             growth.waiting = steps.first { step in
@@ -176,5 +173,16 @@ extension PlannedStep {
             }?.key
         }
         steps[index].growth = growth
+    }
+}
+
+extension PlannedStep.Retry {
+    static func random(using random: inout SeededRandom) -> Self {
+        Self(
+            limit: random.int(1...3),
+            backoff: random.pick([0, 0.02, 0.1]),
+            on: random.pick([nil, nil, ["http:5xx", "timeout"], ["error", "http", "tax"]]),
+            neverOn: random.pick([nil, nil, ["http:404"], ["lost", "tax"]])
+        )
     }
 }

@@ -153,10 +153,26 @@ struct Storm {
                     WHERE run_id = $1 AND state = 'failed' AND element IS NULL ORDER BY step_no DESC LIMIT 1) s
                 """
             try await call("resolve", sql, [.int64(any), .json(World.resolution.json)])
-        case ..<83:
+        case ..<84: try await steerCompensation()
+        case ..<87:
             agents.killOne(using: &random)
             acts["kill", default: 0] += 1
         default: break
+        }
+    }
+
+    /// What could not be undone is retried, or resolved; a run that is being undone is cancelled.
+    private mutating func steerCompensation() async throws {
+        func one(_ condition: String) -> String {
+            "(SELECT run_id, key FROM millrace.steps WHERE key LIKE 'compensate:%' AND \(condition) ORDER BY random() LIMIT 1) s"
+        }
+        let (failed, alive) = (one("state IN ('failed', 'cancelled')"), one("state IN ('ready', 'running', 'waiting')"))
+        switch random.int(0...3) {
+        case 0: try await call("retry of a compensation", "SELECT millrace.retry(s.run_id, s.key) FROM \(failed)", [])
+        case 1:
+            let sql = "SELECT millrace.resolve(s.run_id, s.key, $1) FROM \(failed)"
+            try await call("resolve of a compensation", sql, [.json(World.resolution.json)])
+        default: try await call("cancel amid undoing", "SELECT millrace.cancel(s.run_id, 'as it is') FROM \(alive)", [])
         }
     }
 
@@ -180,7 +196,7 @@ struct Storm {
         do {
             _ = try await connection.query(sql, parameters)
             acts[name, default: 0] += 1
-        } catch let error as PostgresError {
+        } catch {
             guard let state = error.sqlState, state.hasPrefix("MR0") else { throw error }
             acts["\(name) refused (\(state))", default: 0] += 1
         }
