@@ -122,6 +122,8 @@ let package = Package(
             name: "MillraceTestSupport",
             dependencies: [
                 "Postgres",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

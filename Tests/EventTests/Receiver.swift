@@ -1,6 +1,5 @@
 import Foundation
 import Hummingbird
-import Logging
 import Millrace
 import MillraceTestSupport
 import NIOCore
@@ -30,13 +29,12 @@ final class Receiver: Sendable {
         var batches: [Int] = []
         var requests = 0
         var headers: [String: String] = [:]
-        var application: Task<Void, any Error>?
-        var port = 0
+        var server: TestServer?
     }
 
     private let state = Mutex(State())
 
-    var url: String { "http://127.0.0.1:\(state.withLock { $0.port })/events" }
+    var url: String { "http://127.0.0.1:\(state.withLock { $0.server?.port ?? 0 })/events" }
     var received: [Received] { state.withLock { $0.received } }
     var ids: [Int64] { received.map(\.id) }
     /// The sizes of the batches that were taken.
@@ -63,31 +61,12 @@ final class Receiver: Sendable {
 
     /// Serves, on the port that it had before.
     func start() async throws {
-        let (ports, announce) = AsyncStream.makeStream(of: Int.self)
-        let application = Application(
-            router: router(),
-            configuration: .init(address: .hostname("127.0.0.1", port: state.withLock { $0.port })),
-            onServerRunning: { channel in announce.yield(channel.localAddress?.port ?? 0) },
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        )
-        let running = Task {
-            defer { announce.finish() }
-            try await application.run()
-        }
-        for await port in ports {
-            state.withLock { ($0.port, $0.application) = (port, running) }
-            return
-        }
-        try await running.value
-        throw TestSupportError("The receiver does not serve.")
+        let server = try await TestServer(router(), port: state.withLock { $0.server?.port ?? 0 })
+        state.withLock { $0.server = server }
     }
 
     /// Goes away at once, with its connections.
-    func stop() async {
-        let application = state.withLock { $0.application }
-        application?.cancel()
-        _ = await application?.result
-    }
+    func stop() async { await state.withLock { $0.server }?.stop() }
 
     private func router() -> Router<BasicRequestContext> {
         let router = Router()

@@ -1,11 +1,7 @@
 import Foundation
-import Hummingbird
-import Logging
 import Millrace
 import MillraceAgent
 import MillraceTestSupport
-import NIOCore
-import Synchronization
 import Testing
 
 /// Files that steps leave behind, on real servers.
@@ -223,35 +219,13 @@ import Testing
     }
 
     @Test func anHTTPServerKeepsLargeOnes() async throws {
-        let kept = Mutex<[String: ByteBuffer]>([:])
-        let router = Router()
-        router.put("kept/:name") { request, context in
-            let name = try context.parameters.require("name")
-            let body = try await request.body.collect(upTo: 1 << 24)
-            kept.withLock { $0[name] = body }
-            return Response(status: .created)
+        try await TestStore.use { store, url in
+            let fixture = try await AgentFixture(.dispatcher)
+            let runs = try await fixture.submit(Self.steps)
+            let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = url }
+            try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "completed") }
+            #expect(try await references(runs[0], fixture) == "made.bin 700000 0 t, small.txt 7 1 f")
+            #expect(store.sizes == [700_000])
         }
-        router.get("kept/:name") { _, context in
-            let name = try context.parameters.require("name")
-            guard let body = kept.withLock({ $0[name] }) else { throw HTTPError(.notFound) }
-            return Response(status: .ok, body: .init(byteBuffer: body))
-        }
-        let (ports, announce) = AsyncStream.makeStream(of: Int.self)
-        let application = Application(
-            router: router,
-            configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { channel in announce.yield(channel.localAddress?.port ?? 0) },
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        )
-        let serving = Task { try await application.run() }
-        defer { serving.cancel() }
-        var iterator = ports.makeAsyncIterator()
-        let port = try #require(await iterator.next())
-        let fixture = try await AgentFixture(.dispatcher)
-        let runs = try await fixture.submit(Self.steps)
-        let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = "http://127.0.0.1:\(port)/kept" }
-        try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "completed") }
-        #expect(try await references(runs[0], fixture) == "made.bin 700000 0 t, small.txt 7 1 f")
-        #expect(kept.withLock { $0.values.map(\.readableBytes) } == [700_000])
     }
 }

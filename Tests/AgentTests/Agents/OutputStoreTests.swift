@@ -1,11 +1,7 @@
 import Foundation
-import Hummingbird
-import Logging
 import Millrace
 import MillraceAgent
 import MillraceTestSupport
-import NIOCore
-import Synchronization
 import Testing
 
 /// Outputs that are too large for the database, on a real server.
@@ -49,36 +45,14 @@ import Testing
     }
 
     @Test func anHTTPServerKeepsLargeOutputs() async throws {
-        let kept = Mutex<[String: ByteBuffer]>([:])
-        let router = Router()
-        router.put("outputs/:name") { request, context in
-            let name = try context.parameters.require("name")
-            let body = try await request.body.collect(upTo: 1 << 24)
-            kept.withLock { $0[name] = body }
-            return Response(status: .created)
+        try await TestStore.use { store, url in
+            let fixture = try await AgentFixture(.dispatcher)
+            let runs = try await fixture.submit(Self.steps)
+            let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = url }
+            try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "completed") }
+            #expect(try await fixture.step("output ->> 'size'", "b", of: runs[0]) == "2000000")
+            #expect(store.sizes.count == 1)
         }
-        router.get("outputs/:name") { _, context in
-            let name = try context.parameters.require("name")
-            guard let body = kept.withLock({ $0[name] }) else { throw HTTPError(.notFound) }
-            return Response(status: .ok, body: .init(byteBuffer: body))
-        }
-        let (ports, announce) = AsyncStream.makeStream(of: Int.self)
-        let application = Application(
-            router: router,
-            configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { channel in announce.yield(channel.localAddress?.port ?? 0) },
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        )
-        let serving = Task { try await application.run() }
-        defer { serving.cancel() }
-        var iterator = ports.makeAsyncIterator()
-        let port = try #require(await iterator.next())
-        let fixture = try await AgentFixture(.dispatcher)
-        let runs = try await fixture.submit(Self.steps)
-        let agent = fixture.agent(handlers: Self.handlers) { $0.outputs.store = "http://127.0.0.1:\(port)/outputs" }
-        try await fixture.with(agent) { _ in try await fixture.eventuallyEnds(runs, as: "completed") }
-        #expect(try await fixture.step("output ->> 'size'", "b", of: runs[0]) == "2000000")
-        #expect(kept.withLock { $0.count } == 1)
     }
 
     @Test func whatTheStoreDoesNotHaveFailsTheStep() async throws {

@@ -1,5 +1,5 @@
 import Hummingbird
-import Logging
+import MillraceTestSupport
 import NIOCore
 
 /// A real server with several ways to misbehave.
@@ -11,18 +11,7 @@ enum MoodyServer {
     }
 
     /// One server for all tests; it ends with the process, so that no test has to take it down under the others.
-    private static let port = Task {
-        let (ports, announce) = AsyncStream.makeStream(of: Int.self)
-        let application = Application(
-            router: router(),
-            configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { channel in announce.yield(channel.localAddress?.port ?? 0) },
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        )
-        Task { try await application.run() }
-        for await port in ports { return port }
-        throw CancellationError()
-    }
+    private static let port = Task { try await TestServer(router()).port }
 
     private static func router() -> Router<BasicRequestContext> {
         let router = Router()
