@@ -1,7 +1,7 @@
 import ArgumentParser
 import Millrace
 
-struct AddSteps: AsyncParsableCommand {
+struct AddSteps: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add steps to a run that has not ended.",
         discussion: """
@@ -10,10 +10,7 @@ struct AddSteps: AsyncParsableCommand {
             """
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Argument(help: "What is added: JSON or YAML.", completion: .file())
     var file: String

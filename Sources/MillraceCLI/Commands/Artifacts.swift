@@ -11,13 +11,10 @@ struct Artifacts: AsyncParsableCommand {
     )
 }
 
-struct ListArtifacts: AsyncParsableCommand {
+struct ListArtifacts: RunCommand {
     static let configuration = CommandConfiguration(commandName: "list", abstract: "List them.")
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Argument(help: ArgumentHelp("Of this step alone.", valueName: "key"))
     var key: String?

@@ -1,13 +1,10 @@
 import ArgumentParser
 import Millrace
 
-struct Complete: AsyncParsableCommand {
+struct Complete: RunCommand {
     static let configuration = CommandConfiguration(abstract: "Answer a step that waits for a person.")
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Argument(help: "The step's key.")
     var step: String

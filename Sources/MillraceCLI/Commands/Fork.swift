@@ -1,15 +1,12 @@
 import ArgumentParser
 import Millrace
 
-struct Fork: AsyncParsableCommand {
+struct Fork: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start a run that keeps what another one had done, but for one step and all below it."
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Argument(help: "The key of the step from which on all runs again.")
     var step: String

@@ -4,17 +4,14 @@ import Millrace
 import MillraceAgent
 import SystemPackage
 
-struct GetArtifact: AsyncParsableCommand {
+struct GetArtifact: RunCommand {
     static let configuration = CommandConfiguration(
         commandName: "get",
         abstract: "Read one, into a file or to standard output.",
         discussion: "A file is there once all of it has come, and is what its checksum says."
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Argument(help: "The key of the step.")
     var key: String

@@ -2,19 +2,16 @@ import ArgumentParser
 import Foundation
 import Millrace
 
-struct Logs: AsyncParsableCommand {
+struct Logs: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what the steps of a run have written.",
         discussion: "A line each, with the step's key before it; with --json one object a line."
     )
 
-    @OptionGroup var options: DatabaseOptions
+    @OptionGroup var subject: RunOptions
 
     @Flag(name: .shortAndLong, help: "Go on until the run ends.")
     var follow = false
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
 
     @Argument(help: ArgumentHelp("Of this step alone.", valueName: "key"))
     var key: String?

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Millrace
 
-struct Migrate: AsyncParsableCommand {
+struct Migrate: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Move a run to another version of its workflow.",
         discussion: """
@@ -10,10 +10,7 @@ struct Migrate: AsyncParsableCommand {
             """
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Option(help: "The version; the latest where left out.")
     var to: Int?

@@ -1,15 +1,12 @@
 import ArgumentParser
 import Millrace
 
-struct Pause: AsyncParsableCommand {
+struct Pause: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Hand out nothing more of a run for now; what runs goes on."
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     func run() async throws {
         try await options.withClient { client in

@@ -1,13 +1,10 @@
 import ArgumentParser
 import Millrace
 
-struct Resume: AsyncParsableCommand {
+struct Resume: RunCommand {
     static let configuration = CommandConfiguration(abstract: "Let a paused run go on.")
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     func run() async throws {
         try await options.withClient { client in

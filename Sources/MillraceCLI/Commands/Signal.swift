@@ -1,16 +1,13 @@
 import ArgumentParser
 import Millrace
 
-struct Signal: AsyncParsableCommand {
+struct Signal: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Give a run a signal that its steps wait for.",
         discussion: "It is kept where no step waits for it yet. The first of a name stays."
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     @Argument(help: "The name of the signal.")
     var name: String

@@ -1,16 +1,13 @@
 import ArgumentParser
 import Millrace
 
-struct Watch: AsyncParsableCommand {
+struct Watch: RunCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show how a run goes on, until it ends.",
         discussion: "Ends with code 1 where the run failed or was cancelled."
     )
 
-    @OptionGroup var options: DatabaseOptions
-
-    @Argument(help: ArgumentHelp("The run's id.", valueName: "run"))
-    var runID: Int64
+    @OptionGroup var subject: RunOptions
 
     func run() async throws {
         try await options.withClient { client in
