@@ -152,7 +152,7 @@ version_of(int32 version_id)
 				 "SELECT w.name, v.version,"
 				 " ARRAY(SELECT d.key FROM millrace_internal.step_definition d"
 				 "       WHERE d.version_id OPERATOR(pg_catalog.=) v.version_id"
-				 "       AND d.def_no OPERATOR(pg_catalog.<=) 1000000 ORDER BY d.def_no)"
+				 "       AND d.def_no OPERATOR(pg_catalog.<=) " CppAsString2(MILLRACE_MAX_STEPS) " ORDER BY d.def_no)"
 				 " FROM millrace_internal.version v"
 				 " JOIN millrace_internal.workflow w ON w.workflow_id OPERATOR(pg_catalog.=) v.workflow_id"
 				 " WHERE v.version_id OPERATOR(pg_catalog.=) $1", version_id))

@@ -73,7 +73,7 @@ is_gained(int32 step_no)
 static inline bool
 is_compensation(int32 step_no)
 {
-	return step_no > MILLRACE_MAX_STEPS * 1000;
+	return step_no > MILLRACE_LAST_ELEMENT;
 }
 
 /* A step's priority is added to its run's. */

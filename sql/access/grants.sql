@@ -21,7 +21,7 @@ BEGIN
     END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION
-    millrace_internal.clock(), millrace_internal.is_gained(integer), millrace_internal.step_state_name(smallint), millrace_internal.run_state_name(smallint), millrace_internal.event_kind_name(smallint),
+    millrace_internal.clock(), millrace_internal.last_defined_no(), millrace_internal.is_gained(integer), millrace_internal.step_state_name(smallint), millrace_internal.run_state_name(smallint), millrace_internal.event_kind_name(smallint),
     millrace_internal.run_tally(bigint), millrace_internal.effective_priority(smallint, smallint), millrace_internal.runs_alive(bigint, bigint), millrace_internal.waiting_since(bigint, integer), millrace_internal.sink_depths(), millrace_internal.running_steps(),
     millrace_internal.rank_of(integer, integer, real), millrace_internal.artifact_part(bigint, integer, integer, integer),
     millrace_internal.dispatcher_status(), millrace_internal.subscription_lag(millrace_internal.event_position), millrace_internal.graph_ancestors(bytea, integer), millrace_internal.graph_descendants(bytea, integer),

@@ -1,6 +1,6 @@
 -- Purpose: undoing what a run has done. When the main steps of a run have failed or were cancelled, the compensations of those that had
 -- completed are carried out, one after the other, the last to complete first. They are steps that the run gains, claimed and retried like any
--- other, numbered 1,000,000,000 + n in the order in which what they undo had completed: so they run from the highest number down.
+-- other, numbered last_element_no() + n in the order in which what they undo had completed: so they run from the highest number down.
 
 -- Gives a run, whose main steps have ended, its compensations: pending, with none begun.
 -- What a fork has kept is not its own to undo: such steps were never handed out.
@@ -15,7 +15,7 @@ BEGIN
         RETURN 0;
     END IF;
     INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, element, state)
-    SELECT r.shard, r.run_id, 1000000000 + row_number() OVER (ORDER BY e.event_id NULLS FIRST, s.finished_at, d.level, s.step_no), r.version_id, c.def_no, s.element, 0
+    SELECT r.shard, r.run_id, millrace_internal.last_element_no() + row_number() OVER (ORDER BY e.event_id NULLS FIRST, s.finished_at, d.level, s.step_no), r.version_id, c.def_no, s.element, 0
     FROM millrace_internal.step s
     JOIN millrace_internal.step_definition c ON c.version_id = r.version_id AND c.def_no = s.def_no + millrace_internal.last_defined_no()
     JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = s.def_no

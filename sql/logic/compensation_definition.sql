@@ -1,4 +1,4 @@
--- Purpose: `compensate` in a definition: what undoes a step once it has completed. It becomes a definition of its own, numbered 1,000,000
+-- Purpose: `compensate` in a definition: what undoes a step once it has completed. It becomes a definition of its own, numbered last_defined_no()
 -- behind that of its step, under the key "compensate:KEY": beyond the numbers of the graph, so that nothing but its own phase meets it.
 
 CREATE OR REPLACE FUNCTION millrace_internal.compensates(definition jsonb)

@@ -26,20 +26,24 @@ COMMENT ON FUNCTION millrace_internal.event_kind_name(smallint) IS
 -- ---------------------------------------------------------------- numbers of steps
 
 -- A step's number is that of its definition, up to here. Beyond stand steps that a run has gained, whose rows say what they are.
--- These functions are inlined. (MILLRACE_MAX_STEPS in extension/src/millrace.h)
+-- These functions are inlined. (MILLRACE_MAX_STEPS and MILLRACE_LAST_ELEMENT in extension/src/millrace.h)
 CREATE OR REPLACE FUNCTION millrace_internal.last_defined_no()
 RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1000000';
 COMMENT ON FUNCTION millrace_internal.last_defined_no() IS 'The highest number that a step with a definition of its own can have.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.is_gained(step_no integer)
-RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT step_no > 1000000';
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT step_no > millrace_internal.last_defined_no()';
 COMMENT ON FUNCTION millrace_internal.is_gained(integer) IS 'Whether a run has gained the step that has this number.';
 
--- Those beyond 1,000,000,000 undo others (logic/compensation.sql).
+-- Those up to here are elements of steps with for_each; those beyond undo others (logic/compensation.sql).
+CREATE OR REPLACE FUNCTION millrace_internal.last_element_no()
+RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1000000000';
+COMMENT ON FUNCTION millrace_internal.last_element_no() IS 'The highest number that an element can have.';
+
 CREATE OR REPLACE FUNCTION millrace_internal.is_compensation(step_no integer)
-RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT step_no > 1000000000 $$;
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT step_no > millrace_internal.last_element_no()';
 COMMENT ON FUNCTION millrace_internal.is_compensation(integer) IS 'Whether the step that has this number undoes another one.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.any_gained(step_nos integer[])
-RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 1000000 < ANY (step_nos)';
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT millrace_internal.last_defined_no() < ANY (step_nos)';
 COMMENT ON FUNCTION millrace_internal.any_gained(integer[]) IS 'Whether a run has gained one of these steps.';
