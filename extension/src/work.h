@@ -110,11 +110,20 @@ typedef struct Started
 	text	   *trace;			/* null: none */
 } Started;
 
+/* What the end of a step is counted on (logic/settle.sql). */
+typedef enum HitKind
+{
+	HIT_DEPENDENT,
+	HIT_ELEMENTS,				/* the step whose element has ended */
+	HIT_COMPENSATION			/* itself, by its own number */
+} HitKind;
+
 /* A dependent, and how many of its needs have completed in this call. */
 typedef struct Hit
 {
 	int64		run_id;
 	int32		def_no;
+	HitKind		kind;			/* any but dependents are left to SQL, unread */
 	int32		version_id;
 	int32		n;
 

@@ -29,7 +29,7 @@ typedef struct Answer
 
 extern void millrace_answer_add(Answer *answer, int count, Datum array);
 
-/* Eight arrays: places of what was applied; what is left to SQL; receipts and how many of their steps were settled. */
+/* Nine arrays: places of what was applied; what is left to SQL; receipts and how many of their steps were settled. */
 extern void millrace_answer_left(Answer *answer, const Outcome *outcome);
 
 /* Six arrays: runs, steps, tokens, attempts, versions, traces (of nulls where there is none). */

@@ -64,14 +64,14 @@ millrace_completions_read(FunctionCallInfo fcinfo, int runs_place, int elapsed_p
 }
 
 static void
-add_hit(HitList *list, int64 run_id, int32 version_id, int32 def_no)
+add_hit(HitList *list, HitKind kind, int64 run_id, int32 version_id, int32 def_no)
 {
 	if (list->count == list->room)
 	{
 		list->room = list->room ? 2 * list->room : 256;
 		list->hits = list->hits ? repalloc_huge(list->hits, sizeof(Hit) * list->room) : palloc(sizeof(Hit) * list->room);
 	}
-	list->hits[list->count++] = (Hit) {.run_id = run_id, .def_no = def_no, .version_id = version_id, .n = 1};
+	list->hits[list->count++] = (Hit) {.run_id = run_id, .def_no = def_no, .kind = kind, .version_id = version_id, .n = 1};
 }
 
 static void
@@ -79,15 +79,18 @@ note(Outcome *outcome, const Completion *completion, int64 receipt_no, const Ste
 {
 	outcome->receipts[outcome->applied_count] = receipt_no;
 	outcome->applied[outcome->applied_count++] = completion->place;
+	if (is_compensation(completion->step_no))
+	{
+		add_hit(&outcome->hits, HIT_COMPENSATION, completion->run_id, definition->version_id, completion->step_no);
+		return;
+	}
 	if (is_gained(completion->step_no))
 	{
-		/* SQL knows what it belongs to */
-		add_hit(&outcome->hits, completion->run_id, definition->version_id,
-				is_compensation(completion->step_no) ? -completion->step_no : -definition->def_no);
+		add_hit(&outcome->hits, HIT_ELEMENTS, completion->run_id, definition->version_id, definition->def_no);
 		return;
 	}
 	for (int i = 0; i < definition->dependent_count; i++)
-		add_hit(&outcome->hits, completion->run_id, definition->version_id, definition->dependents[i]);
+		add_hit(&outcome->hits, HIT_DEPENDENT, completion->run_id, definition->version_id, definition->dependents[i]);
 	if (!definition->closing)
 		return;
 	outcome->phased |= definition->phased;
@@ -227,6 +230,7 @@ millrace_answer_left(Answer *answer, const Outcome *outcome)
 	GATHER(answer, outcome->applied_count, int32, millrace_arguments_int_array, outcome->applied[i]);
 	GATHER(answer, outcome->hits.count, int64, millrace_arguments_bigint_array, outcome->hits.hits[i].run_id);
 	GATHER(answer, outcome->hits.count, int32, millrace_arguments_int_array, outcome->hits.hits[i].def_no);
+	GATHER(answer, outcome->hits.count, int16, millrace_arguments_smallint_array, outcome->hits.hits[i].kind);
 	GATHER(answer, outcome->hits.count, int32, millrace_arguments_int_array, outcome->hits.hits[i].n);
 	GATHER(answer, outcome->ended_count, int64, millrace_arguments_bigint_array, outcome->ended[i].run_id);
 	GATHER(answer, outcome->ended_count, int32, millrace_arguments_int_array, outcome->ended[i].closing);

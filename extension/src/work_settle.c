@@ -27,7 +27,9 @@ compare_hits(const void *left, const void *right)
 
 	if (a->run_id != b->run_id)
 		return a->run_id < b->run_id ? -1 : 1;
-	return a->def_no - b->def_no;
+	if (a->def_no != b->def_no)
+		return a->def_no < b->def_no ? -1 : 1;
+	return (int) a->kind - (int) b->kind;
 }
 
 /* Into lock order, each dependent once. */
@@ -66,7 +68,7 @@ read_step(Call *call, Hit *hit)
 {
 	Leaf	   *leaf = millrace_table_leaf_for(&call->step, hit->run_id);
 
-	if (hit->def_no < 0)
+	if (hit->kind != HIT_DEPENDENT)
 		return false;
 	hit->definition = millrace_definition(hit->version_id, hit->def_no);
 	hit->priority = effective_priority(hit->run_priority, hit->definition->priority);

@@ -12,14 +12,14 @@ $$;
 COMMENT ON FUNCTION millrace_internal.backoff(integer, double precision, double precision, double precision, double precision) IS
 'min(max, backoff * factor ^ (attempts - 1)), give or take the jitter.';
 
--- Returns: what was applied, by place in the arguments; the dependents that were hit, with how many of their needs ended and how
--- many of these badly; per run the closing steps that ended and the steps that failed; per receipt how many of its steps were
--- settled; steps that are ready again and steps that wait.
+-- Returns: what was applied, by place in the arguments; what the steps that ended are counted on (hit_*, as settle takes them); per
+-- run the closing steps that ended and the steps that failed; per receipt how many of its steps were settled; steps that are ready
+-- again and steps that wait.
 -- Locks: own rows, ascending. Tables changed: step, event, dead_letter.
 CREATE OR REPLACE FUNCTION millrace_internal.finish(
     in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], codes smallint[], errors text[], elapsed double precision[], classes text[],
     OUT applied integer[],
-    OUT hit_runs bigint[], OUT hit_defs integer[], OUT hit_n integer[], OUT hit_bad integer[],
+    OUT hit_runs bigint[], OUT hit_nos integer[], OUT hit_kinds smallint[], OUT hit_n integer[], OUT hit_bad integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[],
     OUT settled_receipts bigint[], OUT settled_n integer[],
     OUT ready_runs bigint[], OUT ready_steps integer[],
@@ -27,15 +27,18 @@ CREATE OR REPLACE FUNCTION millrace_internal.finish(
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    frozen  timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
-    xact    bigint := pg_current_xact_id()::text::bigint;
-    lost_limit integer := millrace_internal.setting('millrace.lost_limit')::integer;
-    moved   boolean;    -- a run has got another version while this call waited for its rows
+    frozen      timestamptz := (SELECT frozen_at FROM millrace_internal.frozen_clock);
+    xact        bigint := pg_current_xact_id()::text::bigint;
+    lost_limit  integer := millrace_internal.setting('millrace.lost_limit')::integer;
+    over_runs   bigint[];       -- the steps that have ended
+    over_steps  integer[];
+    over_defs   integer[];
+    over_states smallint[];
+    rest        record;         -- what follows from them
 BEGIN
     WITH mine AS MATERIALIZED (
         -- read without a lock: a row that is not running with this token is stale for ever, and is left alone
-        SELECT u.ord, s.run_id, s.step_no, s.version_id, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, r.wait,
-               CASE WHEN millrace_internal.is_compensation(s.step_no) THEN ARRAY[-s.step_no] WHEN millrace_internal.is_gained(s.step_no) THEN ARRAY[-s.def_no] ELSE d.dependents END AS dependents, d.closing AND NOT millrace_internal.is_gained(s.step_no) AS closing,
+        SELECT u.ord, s.run_id, s.step_no, u.token, u.code, u.error, u.elapsed, millrace_internal.error_class(u.code, u.class) AS class, r.wait,
                d.on_error IS NOT NULL AS handled,
                CASE WHEN u.code = 1 THEN 10
                     WHEN u.code = 5 THEN 2
@@ -62,7 +65,7 @@ BEGIN
             error_class = CASE WHEN m.code IN (1, 7) THEN NULL ELSE coalesce(m.class, s.error_class) END
         FROM mine m
         WHERE s.run_id = m.run_id AND s.step_no = m.step_no AND s.shard = in_shard AND s.state IN (4, 5) AND s.token = m.token
-        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.wait, m.dependents, m.closing, m.handled, s.version_id <> m.version_id AS moved,
+        RETURNING m.ord, s.run_id, s.step_no, s.def_no, s.token, s.attempts, s.receipt_no, m.next, m.code, m.error, m.class, m.handled,
                   coalesce(s.finished_at, frozen, clock_timestamp()) AS at, CASE m.next WHEN 1 THEN s.ready_at END AS due_at),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
@@ -75,45 +78,26 @@ BEGIN
                     ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END, 'class', o.class,
                                             'due_at', coalesce(o.due_at, o.at)) END
         FROM own o ORDER BY o.ord),
-    hit AS MATERIALIZED (
-        SELECT o.run_id, dependent, count(*)::integer AS n,
-               -- an element that is skipped, its wait being over, has not failed
-               count(*) FILTER (WHERE o.next <> 10 AND (dependent > 0 OR o.next = 11))::integer AS bad
-        FROM own o, unnest(o.dependents) dependent WHERE o.next >= 10 GROUP BY 1, 2),
-    ended AS MATERIALIZED (
-        SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.next = 11 AND NOT o.handled)::integer AS failed
-        FROM own o WHERE o.next >= 10 AND (o.closing OR o.next = 11) AND NOT millrace_internal.is_gained(o.step_no) GROUP BY 1),
     dead AS (
         INSERT INTO millrace_internal.dead_letter (shard, run_id, step_no, failed_at)
         SELECT in_shard, o.run_id, o.step_no, o.at FROM own o WHERE o.next = 11 AND NOT o.handled AND (NOT millrace_internal.is_gained(o.step_no) OR millrace_internal.is_compensation(o.step_no)) ORDER BY o.run_id, o.step_no
         ON CONFLICT (run_id, step_no, shard) DO UPDATE SET failed_at = excluded.failed_at),
     receipts AS MATERIALIZED (SELECT o.receipt_no, count(*)::integer AS n FROM own o GROUP BY 1)
-    SELECT o.applied, h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed, r.receipts, r.n,
-           o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due, o.moved
-    INTO applied, hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed, settled_receipts, settled_n,
-         ready_runs, ready_steps, waiting_runs, waiting_steps, waiting_tokens, waiting_due, moved
+    SELECT o.applied, o.over_runs, o.over_steps, o.over_defs, o.over_states, r.receipts, r.n,
+           o.ready_runs, o.ready_steps, o.waiting_runs, o.waiting_steps, o.waiting_tokens, o.waiting_due
+    INTO applied, over_runs, over_steps, over_defs, over_states, settled_receipts, settled_n,
+         ready_runs, ready_steps, waiting_runs, waiting_steps, waiting_tokens, waiting_due
     FROM (SELECT array_agg(o.ord::integer) AS applied,
+                 array_agg(o.run_id) FILTER (WHERE o.next >= 10) AS over_runs, array_agg(o.step_no) FILTER (WHERE o.next >= 10) AS over_steps,
+                 array_agg(o.def_no) FILTER (WHERE o.next >= 10) AS over_defs, array_agg(o.next::smallint) FILTER (WHERE o.next >= 10) AS over_states,
                  array_agg(o.run_id) FILTER (WHERE o.next = 2) AS ready_runs, array_agg(o.step_no) FILTER (WHERE o.next = 2) AS ready_steps,
                  array_agg(o.run_id) FILTER (WHERE o.next = 1) AS waiting_runs, array_agg(o.step_no) FILTER (WHERE o.next = 1) AS waiting_steps,
                  array_agg(o.token) FILTER (WHERE o.next = 1) AS waiting_tokens,
-                 array_agg(o.due_at) FILTER (WHERE o.next = 1) AS waiting_due, bool_or(o.moved) AS moved FROM own o) o,
-         (SELECT array_agg(h.run_id ORDER BY h.run_id, h.dependent) AS runs, array_agg(h.dependent ORDER BY h.run_id, h.dependent) AS defs,
-                 array_agg(h.n ORDER BY h.run_id, h.dependent) AS n, array_agg(h.bad ORDER BY h.run_id, h.dependent) AS bad FROM hit h) h,
-         (SELECT array_agg(e.run_id) AS runs, array_agg(e.closing) AS closing, array_agg(e.failed) AS failed FROM ended e) e,
+                 array_agg(o.due_at) FILTER (WHERE o.next = 1) AS waiting_due FROM own o) o,
          (SELECT array_agg(r.receipt_no) AS receipts, array_agg(r.n) AS n FROM receipts r) r;
-    IF moved THEN
-        -- what was read before the wait is of the old version, and the new one can be seen only now; but of gained steps, which have
-        -- no dependents of their own
-        SELECT e.hit_runs || g.runs, e.hit_defs || g.defs, e.hit_n || g.n, e.hit_bad || g.bad, e.ended_runs, e.ended_closing, e.ended_failed
-        INTO hit_runs, hit_defs, hit_n, hit_bad, ended_runs, ended_closing, ended_failed
-        FROM (SELECT array_agg(s.run_id) AS runs, array_agg(s.def_no) AS defs, array_agg(s.state) AS states
-              FROM unnest(run_ids, step_nos) WITH ORDINALITY u (run_id, step_no, ord)
-              JOIN millrace_internal.step s ON s.run_id = u.run_id AND s.step_no = u.step_no AND s.shard = in_shard AND s.state >= 10
-              WHERE (u.run_id & 255) = in_shard AND u.ord = ANY (applied) AND NOT millrace_internal.is_gained(s.step_no)) o
-        CROSS JOIN LATERAL millrace_internal.settle_ended(in_shard, o.runs, o.defs, o.states) e
-        CROSS JOIN (SELECT array_agg(h.run_id) AS runs, array_agg(h.def_no) AS defs, array_agg(h.n) AS n, array_agg(h.bad) AS bad
-                    FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad) WHERE h.def_no < 0) g;
-    END IF;
+    rest := millrace_internal.settle_ended(in_shard, over_runs, over_steps, over_defs, over_states);
+    hit_runs := rest.hit_runs; hit_nos := rest.hit_nos; hit_kinds := rest.hit_kinds; hit_n := rest.hit_n; hit_bad := rest.hit_bad;
+    ended_runs := rest.ended_runs; ended_closing := rest.ended_closing; ended_failed := rest.ended_failed;
 END $$;
 COMMENT ON FUNCTION millrace_internal.finish(smallint, integer, bigint[], integer[], integer[], smallint[], text[], double precision[], text[]) IS
 'Moves running steps on by their outcome, where token and agent are still theirs.';

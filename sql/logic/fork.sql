@@ -81,7 +81,7 @@ BEGIN
                      WHERE s.run_id = new_id AND s.shard = r.shard GROUP BY 1) k ON k.dependent = d.def_no
           WHERE d.version_id = r.version_id AND NOT d.finally AND NOT millrace_internal.is_gained(d.def_no) AND (d.needs_count = 0 OR k.n > 0)
             AND NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = new_id AND s.step_no = d.def_no AND s.shard = r.shard)) h;
-    PERFORM millrace_internal.settle(r.shard, hits.runs, hits.defs, hits.n, hits.bad, NULL, NULL, NULL, NULL, NULL, 0);
+    PERFORM millrace_internal.settle(r.shard, hits.runs, hits.defs, NULL, hits.n, hits.bad, NULL, NULL, NULL, NULL, NULL, 0);
     PERFORM millrace_internal.run_recount(r.shard, new_id);
     RETURN new_id;
 END $$;

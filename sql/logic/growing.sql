@@ -374,7 +374,7 @@ BEGIN
     UPDATE millrace_internal.step s SET needs_left = h.needs, needs_bad = 0
     FROM unnest(hits.defs, hits.needs) h (def_no, needs)
     WHERE s.run_id = in_run_id AND s.step_no = h.def_no AND s.shard = in_shard AND s.state = 0;
-    next := millrace_internal.settle(in_shard, hits.hit_runs, hits.hit_defs, hits.hit_n, hits.hit_bad, NULL, NULL, NULL, NULL, NULL, 0);
+    next := millrace_internal.settle(in_shard, hits.hit_runs, hits.hit_defs, NULL, hits.hit_n, hits.hit_bad, NULL, NULL, NULL, NULL, NULL, 0);
     IF next.ended_runs IS NOT NULL THEN
         PERFORM millrace_internal.close_runs(in_shard, next.ended_runs, next.ended_closing, next.ended_failed);
     END IF;

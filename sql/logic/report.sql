@@ -33,7 +33,7 @@ BEGIN
         END IF;
         PERFORM millrace_internal.outputs_keep(in_shard, run_ids, step_nos, codes, outputs, own.applied);
         IF own.left_runs IS NOT NULL OR own.ended_runs IS NOT NULL THEN
-            next := millrace_internal.settle_left(in_shard, in_agent_id, own.left_runs, own.left_defs, own.left_n, own.ended_runs, own.ended_closing,
+            next := millrace_internal.settle_left(in_shard, in_agent_id, own.left_runs, own.left_nos, own.left_kinds, own.left_n, own.ended_runs, own.ended_closing,
                                                   in_receipt_no, in_queues, in_handlers,
                                                   millrace_internal.rooms_left(in_shard, in_handlers, rooms, started_runs, started_steps),
                                                   max_start - coalesce(cardinality(started_runs), 0));
@@ -48,7 +48,7 @@ BEGIN
         PERFORM millrace_internal.outputs_keep(in_shard, run_ids, step_nos, codes, outputs, own.applied);
         ended_runs := own.ended_runs; ended_closing := own.ended_closing; ended_failed := own.ended_failed;
         IF own.hit_runs IS NOT NULL THEN
-            next := millrace_internal.settle(in_shard, own.hit_runs, own.hit_defs, own.hit_n, own.hit_bad,
+            next := millrace_internal.settle(in_shard, own.hit_runs, own.hit_nos, own.hit_kinds, own.hit_n, own.hit_bad,
                                              in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
             started_runs := next.started_runs; started_steps := next.started_steps;
             started_tokens := next.tokens; started_attempts := next.attempts;
@@ -97,19 +97,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.outputs_keep(smallint, bigint[], integer[], smallint[], jsonb[], integer[]) IS 'Stores the outputs of completed steps. Tables changed: output.';
 
--- Dependents of completions that work_complete could not decide, and the ends of runs, which come after them.
+-- Hits of completions that work_complete could not decide, and the ends of runs, which come after them.
 -- Arguments: left_* and ended_* as work_complete answers them; the rest as in millrace_internal.decide
 -- Returns:   what was handed over
 -- Locks and tables changed: as settle, then as close_runs.
 CREATE OR REPLACE FUNCTION millrace_internal.settle_left(
-    in_shard smallint, in_agent_id integer, left_runs bigint[], left_defs integer[], left_n integer[], ended_runs bigint[], ended_closing integer[],
+    in_shard smallint, in_agent_id integer, left_runs bigint[], left_nos integer[], left_kinds smallint[], left_n integer[], ended_runs bigint[], ended_closing integer[],
     in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_start integer,
     OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[])
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next record;
 BEGIN
-    next := millrace_internal.settle(in_shard, left_runs, left_defs, left_n, array_fill(0, ARRAY[coalesce(cardinality(left_runs), 0)]),
+    next := millrace_internal.settle(in_shard, left_runs, left_nos, left_kinds, left_n, array_fill(0, ARRAY[coalesce(cardinality(left_runs), 0)]),
                                      in_agent_id, in_receipt_no, in_queues, in_handlers, rooms, max_start);
     started_runs := next.started_runs; started_steps := next.started_steps; tokens := next.tokens; attempts := next.attempts;
     IF ended_runs IS NOT NULL OR next.ended_runs IS NOT NULL THEN
@@ -120,7 +120,7 @@ BEGIN
         PERFORM millrace_internal.runs_recount(in_shard, next.moot_runs);
     END IF;
 END $$;
-COMMENT ON FUNCTION millrace_internal.settle_left(smallint, integer, bigint[], integer[], integer[], bigint[], integer[], bigint, integer[], integer[], integer[], integer) IS
+COMMENT ON FUNCTION millrace_internal.settle_left(smallint, integer, bigint[], integer[], smallint[], integer[], bigint[], integer[], bigint, integer[], integer[], integer[], integer) IS
 'Decides what a report of completions has left, and ends its runs.';
 
 -- Steps that have been set to ready and whose rows this call holds: into the sink, or parked if their run is paused.
@@ -164,8 +164,8 @@ DECLARE
     rest record;
     next record;
 BEGIN
-    rest := millrace_internal.settle_ended(in_shard, in_runs, in_defs, in_states);
-    next := millrace_internal.settle(in_shard, rest.hit_runs, rest.hit_defs, rest.hit_n, rest.hit_bad, NULL, NULL, NULL, NULL, NULL, 0);
+    rest := millrace_internal.settle_ended(in_shard, in_runs, in_defs, in_defs, in_states);
+    next := millrace_internal.settle(in_shard, rest.hit_runs, rest.hit_nos, NULL, rest.hit_n, rest.hit_bad, NULL, NULL, NULL, NULL, NULL, 0);
     IF rest.ended_runs IS NOT NULL OR next.ended_runs IS NOT NULL THEN
         PERFORM millrace_internal.close_runs(in_shard, rest.ended_runs || next.ended_runs, rest.ended_closing || next.ended_closing, rest.ended_failed || next.ended_failed);
     END IF;
@@ -367,7 +367,7 @@ BEGIN
         PERFORM millrace_internal.agent_revive(agent);
         free := millrace_internal.agent_capacity(agent, report.capacity, report.max_steps);
         IF did.left_runs IS NOT NULL OR did.ended_runs IS NOT NULL THEN
-            rest := millrace_internal.settle_left(0::smallint, agent.agent_id, did.left_runs, did.left_defs, did.left_n, did.ended_runs, did.ended_closing,
+            rest := millrace_internal.settle_left(0::smallint, agent.agent_id, did.left_runs, did.left_nos, did.left_kinds, did.left_n, did.ended_runs, did.ended_closing,
                                                   did.receipt_no, agent.queues, free.handler_ids,
                                                   millrace_internal.rooms_left(0::smallint, free.handler_ids, free.rooms, did.run_ids, did.step_nos),
                                                   report.max_steps - coalesce(cardinality(did.run_ids), 0));

@@ -52,7 +52,7 @@ DECLARE
     n     integer := cardinality(dependents);
     next  record;
 BEGIN
-    next := millrace_internal.settle(in_shard, array_fill(in_run_id, ARRAY[n]), dependents, array_fill(1, ARRAY[n]), array_fill(0, ARRAY[n]),
+    next := millrace_internal.settle(in_shard, array_fill(in_run_id, ARRAY[n]), dependents, NULL, array_fill(1, ARRAY[n]), array_fill(0, ARRAY[n]),
                                      NULL, NULL, NULL, NULL, NULL, 0);
     IF next.ended_runs IS NOT NULL THEN
         PERFORM millrace_internal.close_runs(in_shard, next.ended_runs, next.ended_closing, next.ended_failed);

@@ -1,13 +1,14 @@
 -- Purpose: the second pass of every decision: dependents are counted down, and those at zero become ready, waiting, parked
 -- or skipped, or are handed over to the agent that reports. Skips count as ends of their own, wave by wave.
 
--- Arguments: hit_*  dependents, how many of their needs ended, how many of these badly; a negative number is a step with for_each
---                   of which elements have ended, or, beyond -1,000,000,000, a compensation that has
+-- Arguments: hit_*  what steps that have ended are counted on, each once: its number, its kind, how many have ended, how many of these badly.
+--                   Kind 0 is a dependent, of whose needs they are; 1 a step with for_each, of whose elements; 2 a compensation, itself.
+--                   No kinds: all are dependents
 --            in_agent_id ... max_start  to whom steps may be handed over; in_receipt_no null: to nobody
 -- Returns:   what was handed over; by run, closing steps that ended here and steps that failed; runs with hits that had been decided before (after a retry)
--- Locks: dependents, ascending. Tables changed: step, event, timer, ready (plain tier).
+-- Locks: dependents, ascending. Tables changed: step, event, timer, ready (plain tier); as settle_gained.
 CREATE OR REPLACE FUNCTION millrace_internal.settle(
-    in_shard smallint, hit_runs bigint[], hit_defs integer[], hit_n integer[], hit_bad integer[],
+    in_shard smallint, hit_runs bigint[], hit_nos integer[], hit_kinds smallint[], hit_n integer[], hit_bad integer[],
     in_agent_id integer, in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_start integer,
     OUT started_runs bigint[], OUT started_steps integer[], OUT tokens integer[], OUT attempts integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[], OUT moot_runs bigint[])
@@ -18,38 +19,19 @@ DECLARE
     done   record;      -- the wave's outcome
     over   record;      -- what ended as the engine entered it
     rest   record;      -- what follows from what has ended
-    grown  record;      -- hits of steps with for_each, of compensations, and all others
     all_held boolean := false;  -- the rows are locked of all that may be skipped, and of all whose rules look at their needs
 BEGIN
-    IF 0 > ANY (hit_defs) THEN
-        SELECT array_agg(h.run_id) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS runs, array_agg(-h.def_no) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS defs,
-               array_agg(h.n) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS n, array_agg(h.bad) FILTER (WHERE h.def_no < 0 AND NOT millrace_internal.is_compensation(-h.def_no)) AS bad,
-               array_agg(h.run_id) FILTER (WHERE millrace_internal.is_compensation(-h.def_no)) AS undone_runs, array_agg(-h.def_no) FILTER (WHERE millrace_internal.is_compensation(-h.def_no)) AS undone_steps,
-               array_agg(h.run_id) FILTER (WHERE h.def_no > 0) AS other_runs, array_agg(h.def_no) FILTER (WHERE h.def_no > 0) AS other_defs,
-               array_agg(h.n) FILTER (WHERE h.def_no > 0) AS other_n, array_agg(h.bad) FILTER (WHERE h.def_no > 0) AS other_bad
-        INTO grown FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) h (run_id, def_no, n, bad);
-        over := millrace_internal.elements_over(in_shard, grown.runs, grown.defs, grown.n, grown.bad);
-        rest := millrace_internal.settle_ended(in_shard, over.runs, over.defs, array_fill(10::smallint, ARRAY[coalesce(cardinality(over.runs), 0)]));
+    IF 0 < ANY (hit_kinds) THEN
+        rest := millrace_internal.settle_gained(in_shard, hit_runs, hit_nos, hit_kinds, hit_n, hit_bad);
         ended_runs := rest.ended_runs; ended_closing := rest.ended_closing; ended_failed := rest.ended_failed;
-        IF grown.undone_runs IS NOT NULL THEN
-            PERFORM millrace_internal.compensations_go_on(in_shard, grown.undone_runs, grown.undone_steps);
-            ended_runs := ended_runs || grown.undone_runs;
-            ended_closing := ended_closing || array_fill(1, ARRAY[cardinality(grown.undone_runs)]);
-            ended_failed := ended_failed || array_fill(0, ARRAY[cardinality(grown.undone_runs)]);
-        END IF;
-        hit_runs := grown.other_runs || rest.hit_runs; hit_defs := grown.other_defs || rest.hit_defs;
-        hit_n := grown.other_n || rest.hit_n; hit_bad := grown.other_bad || rest.hit_bad;
-        -- each dependent once
-        SELECT array_agg(h.run_id), array_agg(h.def_no), array_agg(h.n), array_agg(h.bad) INTO hit_runs, hit_defs, hit_n, hit_bad
-        FROM (SELECT u.run_id, u.def_no, sum(u.n)::integer AS n, sum(u.bad)::integer AS bad
-              FROM unnest(hit_runs, hit_defs, hit_n, hit_bad) u (run_id, def_no, n, bad) GROUP BY 1, 2 ORDER BY 1, 2) h;
+        hit_runs := rest.hit_runs; hit_nos := rest.hit_nos; hit_n := rest.hit_n; hit_bad := rest.hit_bad;
     END IF;
     WHILE hit_runs IS NOT NULL LOOP
-        p := millrace_internal.settle_plan(in_shard, hit_runs, hit_defs, hit_n, hit_bad);
+        p := millrace_internal.settle_plan(in_shard, hit_runs, hit_nos, hit_n, hit_bad);
         IF (p.falling_runs IS NOT NULL OR p.looks) AND NOT all_held THEN
-            PERFORM millrace_internal.lock_falling(in_shard, p.falling_runs, p.falling_defs, hit_runs, hit_defs);
+            PERFORM millrace_internal.lock_falling(in_shard, p.falling_runs, p.falling_defs, hit_runs, hit_nos);
             all_held := true;
-            p := millrace_internal.settle_plan(in_shard, hit_runs, hit_defs, hit_n, hit_bad);
+            p := millrace_internal.settle_plan(in_shard, hit_runs, hit_nos, hit_n, hit_bad);
         END IF;
         moot_runs := moot_runs || p.moot_runs;
         IF p.partial_runs IS NOT NULL THEN
@@ -77,16 +59,51 @@ BEGIN
             PERFORM millrace_internal.deadlines_begin(in_shard, p.runs, p.defs);
         END IF;
         over := millrace_internal.enter(in_shard, done.entering_runs, done.entering_steps);
-        rest := millrace_internal.settle_ended(in_shard, done.skipped_runs || over.runs, done.skipped_defs || over.defs,
+        rest := millrace_internal.settle_ended(in_shard, done.skipped_runs || over.runs, done.skipped_defs || over.defs, done.skipped_defs || over.defs,
                                                array_fill(12::smallint, ARRAY[coalesce(cardinality(done.skipped_runs), 0)]) || over.states);
         ended_runs := ended_runs || rest.ended_runs;
         ended_closing := ended_closing || rest.ended_closing;
         ended_failed := ended_failed || rest.ended_failed;
-        hit_runs := rest.hit_runs; hit_defs := rest.hit_defs; hit_n := rest.hit_n; hit_bad := rest.hit_bad;
+        hit_runs := rest.hit_runs; hit_nos := rest.hit_nos; hit_n := rest.hit_n; hit_bad := rest.hit_bad;
     END LOOP;
 END $$;
-COMMENT ON FUNCTION millrace_internal.settle(smallint, bigint[], integer[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer) IS
+COMMENT ON FUNCTION millrace_internal.settle(smallint, bigint[], integer[], smallint[], integer[], integer[], integer, bigint, integer[], integer[], integer[], integer) IS
 'Counts dependents down and decides those that have no need left.';
+
+-- What ends of elements and of compensations lead to, before any dependent is counted down.
+-- Arguments: hit_*  as settle
+-- Returns:   the hits of dependents, with those that follow; closing steps that ended, and failures, by run
+-- Locks and tables changed: as elements_over, then as compensations_go_on.
+CREATE OR REPLACE FUNCTION millrace_internal.settle_gained(
+    in_shard smallint, INOUT hit_runs bigint[], INOUT hit_nos integer[], hit_kinds smallint[], INOUT hit_n integer[], INOUT hit_bad integer[],
+    OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[])
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    elements record;    -- steps with for_each
+    undone   record;    -- compensations
+    whole    record;    -- steps all of whose elements have completed
+    rest     record;    -- what follows from them
+BEGIN
+    SELECT array_agg(h.run_id) AS runs, array_agg(h.step_no) AS nos, array_agg(h.n) AS n, array_agg(h.bad) AS bad
+    INTO elements FROM unnest(hit_runs, hit_nos, hit_kinds, hit_n, hit_bad) h (run_id, step_no, kind, n, bad) WHERE h.kind = 1;
+    whole := millrace_internal.elements_over(in_shard, elements.runs, elements.nos, elements.n, elements.bad);
+    rest := millrace_internal.settle_ended(in_shard, whole.runs, whole.defs, whole.defs, array_fill(10::smallint, ARRAY[coalesce(cardinality(whole.runs), 0)]));
+
+    SELECT array_agg(h.run_id) AS runs, array_agg(h.step_no) AS nos, array_agg(1) AS closing, array_agg(0) AS failed
+    INTO undone FROM unnest(hit_runs, hit_nos, hit_kinds) h (run_id, step_no, kind) WHERE h.kind = 2;
+    IF undone.runs IS NOT NULL THEN
+        PERFORM millrace_internal.compensations_go_on(in_shard, undone.runs, undone.nos);
+    END IF;
+    ended_runs := rest.ended_runs || undone.runs; ended_closing := rest.ended_closing || undone.closing; ended_failed := rest.ended_failed || undone.failed;
+
+    -- each dependent once
+    SELECT array_agg(h.run_id), array_agg(h.step_no), array_agg(h.n), array_agg(h.bad) INTO hit_runs, hit_nos, hit_n, hit_bad
+    FROM (SELECT u.run_id, u.step_no, sum(u.n)::integer AS n, sum(u.bad)::integer AS bad
+          FROM (SELECT h.run_id, h.step_no, h.n, h.bad FROM unnest(hit_runs, hit_nos, hit_kinds, hit_n, hit_bad) h (run_id, step_no, kind, n, bad) WHERE h.kind = 0
+                UNION ALL SELECT * FROM unnest(rest.hit_runs, rest.hit_nos, rest.hit_n, rest.hit_bad)) u
+          GROUP BY 1, 2 ORDER BY 1, 2) h;
+END $$;
+COMMENT ON FUNCTION millrace_internal.settle_gained(smallint, bigint[], integer[], smallint[], integer[], integer[]) IS 'Goes on with elements and compensations.';
 
 -- All that decides about the hits of one wave. A statement of its own, after the own rows were locked: it must see a pause
 -- or cancel that was committed while the call waited for them (docs/locking.md).
@@ -252,26 +269,38 @@ COMMENT ON FUNCTION millrace_internal.settle_apply(smallint, bigint[], integer[]
     double precision[], boolean[], boolean[], boolean[], boolean[], integer[], integer[], smallint[], integer[], real[], boolean[], integer, bigint) IS
 'Writes the decisions of one wave. Tables changed: step, event.';
 
--- What follows from steps that have just ended without an agent, by their states: the next wave's hits, closing steps and failures.
-CREATE OR REPLACE FUNCTION millrace_internal.settle_ended(in_shard smallint, in_runs bigint[], in_defs integer[], in_states smallint[],
-    OUT hit_runs bigint[], OUT hit_defs integer[], OUT hit_n integer[], OUT hit_bad integer[],
+-- What follows from steps that have just ended, by their states: hits as settle takes them, closing steps and failures by run.
+-- A statement of its own, after their rows were locked: a run may have got another version while the call waited for them.
+CREATE OR REPLACE FUNCTION millrace_internal.settle_ended(in_shard smallint, in_runs bigint[], in_steps integer[], in_defs integer[], in_states smallint[],
+    OUT hit_runs bigint[], OUT hit_nos integer[], OUT hit_kinds smallint[], OUT hit_n integer[], OUT hit_bad integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT ended_failed integer[])
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off AS $$
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    IF in_runs IS NULL THEN
+        RETURN;
+    END IF;
     WITH over AS MATERIALIZED (
-        SELECT u.run_id, u.state, d.dependents, d.closing, u.state = 11 AND d.on_error IS NULL AS failed
-        FROM unnest(in_runs, in_defs, in_states) u (run_id, def_no, state)
+        SELECT u.run_id, u.state, k.kind, CASE k.kind WHEN 0 THEN d.dependents WHEN 1 THEN ARRAY[u.def_no] ELSE ARRAY[u.step_no] END AS hits,
+               k.kind = 0 AND d.closing AS closing, k.kind = 0 AND u.state = 11 AND d.on_error IS NULL AS failed
+        FROM unnest(in_runs, in_steps, in_defs, in_states) u (run_id, step_no, def_no, state)
+        CROSS JOIN LATERAL (SELECT millrace_internal.hit_kind(u.step_no) AS kind OFFSET 0) k
         JOIN millrace_internal.run r ON r.run_id = u.run_id AND r.shard = in_shard
-        JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.def_no),
-    hit AS (SELECT o.run_id, dependent, count(*)::integer AS n, count(*) FILTER (WHERE o.state <> 10)::integer AS bad
-            FROM over o, unnest(o.dependents) dependent GROUP BY 1, 2),
+        JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = u.def_no
+        WHERE (u.run_id & 255) = in_shard),
+    hit AS (SELECT o.run_id, h.step_no, o.kind, count(*)::integer AS n,
+                   -- an element that is skipped, its wait being over, has not failed
+                   count(*) FILTER (WHERE o.state <> 10 AND (o.kind = 0 OR o.state = 11))::integer AS bad
+            FROM over o, unnest(o.hits) h (step_no) GROUP BY 1, 2, 3),
     ended AS (SELECT o.run_id, count(*) FILTER (WHERE o.closing)::integer AS closing, count(*) FILTER (WHERE o.failed)::integer AS failed
-              FROM over o WHERE o.closing OR o.state = 11 GROUP BY 1)
-    SELECT h.runs, h.defs, h.n, h.bad, e.runs, e.closing, e.failed
-    FROM (SELECT array_agg(run_id ORDER BY run_id, dependent) AS runs, array_agg(dependent ORDER BY run_id, dependent) AS defs,
-                 array_agg(n ORDER BY run_id, dependent) AS n, array_agg(bad ORDER BY run_id, dependent) AS bad FROM hit) h,
-         (SELECT array_agg(run_id) AS runs, array_agg(closing) AS closing, array_agg(failed) AS failed FROM ended) e
-$$;
-COMMENT ON FUNCTION millrace_internal.settle_ended(smallint, bigint[], integer[], smallint[]) IS 'Dependents of steps that have ended, each with how many of its needs ended, and how many badly.';
+              FROM over o WHERE o.closing OR o.failed GROUP BY 1)
+    SELECT h.runs, h.nos, h.kinds, h.n, h.bad, e.runs, e.closing, e.failed
+    INTO hit_runs, hit_nos, hit_kinds, hit_n, hit_bad, ended_runs, ended_closing, ended_failed
+    FROM (SELECT array_agg(h.run_id) AS runs, array_agg(h.step_no) AS nos, array_agg(h.kind) AS kinds, array_agg(h.n) AS n, array_agg(h.bad) AS bad
+          FROM (SELECT * FROM hit ORDER BY run_id, step_no, kind) h) h,
+         (SELECT array_agg(run_id) AS runs, array_agg(closing) AS closing, array_agg(failed) AS failed FROM ended) e;
+END $$;
+COMMENT ON FUNCTION millrace_internal.settle_ended(smallint, bigint[], integer[], integer[], smallint[]) IS 'What steps that have ended are counted on, and their runs.';
 
 CREATE OR REPLACE FUNCTION millrace_internal.timers_set(in_shard smallint, run_ids bigint[], step_nos integer[], tokens integer[], due timestamptz[])
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

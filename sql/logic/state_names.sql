@@ -44,6 +44,12 @@ CREATE OR REPLACE FUNCTION millrace_internal.is_compensation(step_no integer)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT step_no > millrace_internal.last_element_no()';
 COMMENT ON FUNCTION millrace_internal.is_compensation(integer) IS 'Whether the step that has this number undoes another one.';
 
+-- What the end of a step is counted on (logic/settle.sql; HitKind in extension/src/work.h).
+CREATE OR REPLACE FUNCTION millrace_internal.hit_kind(step_no integer)
+RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+'SELECT CASE WHEN millrace_internal.is_compensation(step_no) THEN 2 WHEN millrace_internal.is_gained(step_no) THEN 1 ELSE 0 END::smallint';
+COMMENT ON FUNCTION millrace_internal.hit_kind(integer) IS '0: its dependents; 1: the step whose element it is; 2: itself, as a compensation.';
+
 CREATE OR REPLACE FUNCTION millrace_internal.any_gained(step_nos integer[])
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT millrace_internal.last_defined_no() < ANY (step_nos)';
 COMMENT ON FUNCTION millrace_internal.any_gained(integer[]) IS 'Whether a run has gained one of these steps.';

@@ -161,7 +161,7 @@ DECLARE
 BEGIN
     SELECT array_agg(run_id) AS runs, array_agg(def_no) AS defs, array_agg(0) AS none INTO hits
     FROM (SELECT run_id, def_no FROM unnest(run_ids) run_id, unnest(roots) def_no ORDER BY 1, 2) u;
-    next := millrace_internal.settle(in_shard, hits.runs, hits.defs, hits.none, hits.none, NULL, NULL, NULL, NULL, NULL, 0);
+    next := millrace_internal.settle(in_shard, hits.runs, hits.defs, NULL, hits.none, hits.none, NULL, NULL, NULL, NULL, NULL, 0);
     IF next.ended_runs IS NOT NULL THEN
         PERFORM millrace_internal.close_runs(in_shard, next.ended_runs, next.ended_closing, next.ended_failed);
     END IF;

@@ -21,7 +21,7 @@ COMMENT ON FUNCTION millrace_internal.work_submit(smallint, integer, bigint[], i
 -- A report of nothing but completions: own rows, dependents counted down and handed over, ends of runs.
 -- Arguments: as millrace_internal.decide; frozen: the stopped clock of a test, else null
 -- Returns:   applied         places of what was applied
---            left_*          dependents that SQL must settle: their run is paused, they were decided before, they wait, …;
+--            left_*          hits that SQL must settle: their run is paused, they were decided before, they wait, they are no dependents, …;
 --                            then ended_* (closing steps by run) are for the caller to close, too
 --            settled_*       receipts and how many of their steps were settled
 --            started_*       what was handed over
@@ -30,7 +30,7 @@ COMMENT ON FUNCTION millrace_internal.work_submit(smallint, integer, bigint[], i
 CREATE OR REPLACE FUNCTION millrace_internal.work_complete(
     in_shard smallint, in_agent_id integer, run_ids bigint[], step_nos integer[], tokens integer[], elapsed double precision[],
     in_receipt_no bigint, in_queues integer[], in_handlers integer[], rooms integer[], max_start integer, frozen timestamptz,
-    OUT applied integer[], OUT left_runs bigint[], OUT left_defs integer[], OUT left_n integer[],
+    OUT applied integer[], OUT left_runs bigint[], OUT left_nos integer[], OUT left_kinds smallint[], OUT left_n integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT settled_receipts bigint[], OUT settled_n integer[],
     OUT started_runs bigint[], OUT started_steps integer[], OUT started_tokens integer[], OUT started_attempts integer[],
     OUT started_versions integer[], OUT started_traces text[],
@@ -75,7 +75,7 @@ CREATE OR REPLACE FUNCTION millrace_internal.work_report(
     elapsed double precision[], max_steps integer, capacity jsonb, max_bytes integer,
     OUT receipt_no bigint, OUT looked boolean, OUT plainly boolean,
     OUT run_ids bigint[], OUT step_nos integer[], OUT tokens integer[], OUT attempts integer[], OUT versions integer[], OUT traces text[],
-    OUT inputs jsonb[], OUT applied integer[], OUT left_runs bigint[], OUT left_defs integer[], OUT left_n integer[],
+    OUT inputs jsonb[], OUT applied integer[], OUT left_runs bigint[], OUT left_nos integer[], OUT left_kinds smallint[], OUT left_n integer[],
     OUT ended_runs bigint[], OUT ended_closing integer[], OUT settled_receipts bigint[], OUT settled_n integer[])
 LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'millrace_work_report';
 COMMENT ON FUNCTION millrace_internal.work_report(smallint, integer, bigint[], integer[], integer[], text[], text[], text[], double precision[], integer, jsonb, integer) IS
