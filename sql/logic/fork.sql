@@ -11,7 +11,7 @@ BEGIN
         PERFORM millrace_internal.fail('MR075', format('run %s has not ended, and its steps have compensations', r.run_id), 'What the new run would keep may yet be undone.', 'Fork it when it has ended.');
     ELSIF def.finally OR millrace_internal.is_gained(def.def_no) THEN
         PERFORM millrace_internal.fail('MR039', format('step "%s" runs when all others of its run have ended', def.key), NULL, 'Name one of the main steps.');
-    ELSIF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state > 0) THEN
+    ELSIF NOT EXISTS (SELECT FROM millrace_internal.step s WHERE s.run_id = r.run_id AND s.step_no = def.def_no AND s.shard = r.shard AND s.state > 0 AND NOT millrace_internal.is_left_out(s.state, def)) THEN
         PERFORM millrace_internal.fail('MR039', format('step "%s" of run %s has not been reached', def.key, r.run_id), NULL, 'Name a step that has run, or that has become ready.');
     END IF;
     RETURN millrace_internal.fork(r, def);
@@ -21,6 +21,13 @@ COMMENT ON FUNCTION millrace.fork(bigint, text) IS
 and failures that another step has handled. All others run anew. Answers the new run''s id; the given run stays as it is.
 What has been compensated runs anew too, with all below it. Errors: MR013 unknown run, MR014 unknown step, MR039 not reached, or a step of finally, MR043,
 MR075 a run with compensations that has not ended. Tables changed: as submit, output.';
+
+-- A step that is in no version any more. A migration leaves it without needs, conditions or any other trait, and no other step like that is ever skipped.
+CREATE OR REPLACE FUNCTION millrace_internal.is_left_out(in_state smallint, d millrace_internal.step_definition)
+RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT in_state = 12 AND d.needs_count = 0 AND d.traits IS NULL
+$$;
+COMMENT ON FUNCTION millrace_internal.is_left_out(smallint, millrace_internal.step_definition) IS 'Whether a step was skipped because its run has moved to a version without it.';
 
 -- Tables changed: run, run_input, step, output, event; version, step_definition for a run that had grown; as settle.
 CREATE OR REPLACE FUNCTION millrace_internal.fork(r millrace_internal.run, from_def millrace_internal.step_definition)
@@ -56,8 +63,8 @@ BEGIN
         SELECT s.step_no, s.def_no, s.version_id, s.state, s.error, s.error_class
         FROM millrace_internal.step s
         JOIN millrace_internal.step_definition d ON d.version_id = r.version_id AND d.def_no = s.def_no AND NOT d.finally
-        WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no = s.def_no AND s.step_no <> ALL (again)
-          AND (s.state = 10 OR millrace_internal.is_handled(s.state, d.on_error))),
+        WHERE s.run_id = r.run_id AND s.shard = r.shard AND s.step_no = s.def_no AND (s.step_no <> ALL (again)
+          AND (s.state = 10 OR millrace_internal.is_handled(s.state, d.on_error)) OR millrace_internal.is_left_out(s.state, d))),
     inserted AS (
         INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, state, finished_at, error, error_class)
         SELECT r.shard, new_id, k.step_no, r.version_id, k.def_no, k.state, now_at, k.error, k.error_class FROM kept k ORDER BY k.step_no),
@@ -66,8 +73,9 @@ BEGIN
         SELECT r.shard, new_id, o.step_no, o.output FROM kept k
         JOIN millrace_internal.output o ON o.run_id = r.run_id AND o.step_no = k.step_no AND o.shard = r.shard)
     INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind, data)
-    SELECT new_id, now_at, xact, k.step_no, 0, r.shard, CASE k.state WHEN 10 THEN 11 ELSE 12 END,
-           jsonb_build_object('kept_from', r.run_id) || CASE k.state WHEN 10 THEN '{}' ELSE jsonb_build_object('error', k.error, 'class', k.error_class) END
+    SELECT new_id, now_at, xact, k.step_no, 0, r.shard, CASE k.state WHEN 10 THEN 11 WHEN 11 THEN 12 ELSE 13 END,
+           jsonb_build_object('kept_from', r.run_id)
+           || CASE k.state WHEN 10 THEN '{}' WHEN 11 THEN jsonb_build_object('error', k.error, 'class', k.error_class) ELSE '{"reason": "migrated"}' END
     FROM kept k ORDER BY k.step_no;
 
     -- the first of those that run again, and all that hang on what is kept

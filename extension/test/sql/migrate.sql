@@ -98,6 +98,14 @@ SELECT test.show('goes');
 SELECT count(*) FROM millrace_internal.version WHERE run_id = test.run('goes');
 SELECT v.version, jsonb_path_query_array(v.definition, '$.steps[*].key') AS keys FROM millrace_internal.version v WHERE v.run_id = test.run('goes');
 
+-- A fork keeps what its version is without, and does not begin there.
+SELECT * FROM test.fails($$ SELECT millrace.fork(test.run('goes'), 'old') $$);
+CREATE TEMP TABLE forked AS SELECT millrace.fork(test.run('goes'), 'b') AS run_id;
+SELECT s.key, s.state FROM forked JOIN millrace.steps s USING (run_id) ORDER BY s.step_no;
+SELECT s.key, e.kind, e.data - 'kept_from' AS data FROM forked JOIN millrace.events e USING (run_id) JOIN millrace.steps s USING (run_id, step_no) WHERE e.data ? 'kept_from' ORDER BY e.event_id;
+CALL test.work('x');
+SELECT s.key, s.state, r.state AS run FROM forked JOIN millrace.steps s USING (run_id) JOIN millrace.runs r USING (run_id) ORDER BY s.step_no;
+
 -- Steps that a run has added may not fit another version.
 SELECT test.define('fits', 'a', 'b <- a', 'c');
 SELECT test.define('fits', 'b', 'a <- b', 'c');
