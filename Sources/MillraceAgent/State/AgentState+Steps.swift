@@ -85,6 +85,7 @@ extension AgentState {
                 // Steps that were taken away are still in the queue, but no longer held.
                 let steps = queued.work.filter { held[$0.handOut]?.isRunning == false }
                 guard !steps.isEmpty else { continue }
+                nameCall(of: steps)
                 for step in steps { begin(step.handOut, at: now) }
                 slots[index].queued -= 1
                 slots[index].begin(at: now)
@@ -95,6 +96,13 @@ extension AgentState {
             if slots[index].isDry, running < limits.concurrency { tuner.ranDry() }
         }
         return starting
+    }
+
+    /// A call goes by the first of the steps that begin: by it the handler is stopped. An earlier one was taken away.
+    private mutating func nameCall(of steps: [Work]) {
+        guard let first = steps.first?.handOut, let call = held[first]?.call, call != first else { return }
+        calls[first] = calls.removeValue(forKey: call)
+        for step in steps { held[step.handOut]?.call = first }
     }
 
     private mutating func begin(_ handOut: HandOut, at now: Instant) {

@@ -40,7 +40,7 @@ package struct AgentState: Sendable {
     package internal(set) var isStopping = false
 
     var held: [HandOut: Held] = [:]
-    /// What is held of each batch, by its first step.
+    /// What is held of each batch, by its first step; of those that run, by the first that began.
     var calls: [HandOut: Set<HandOut>] = [:]
     /// Steps in execution, over all slots; a batch is one.
     package internal(set) var running = 0

@@ -83,6 +83,22 @@ import Testing
         #expect(harness.state.queued == 0)
     }
 
+    @Test func aBatchIsStoppedThoughItsFirstStepWasTakenAwayBeforeItBegan() throws {
+        let harness = harness(concurrency: 1)
+        let work = work([6, 7, 7, 7], timeout: 5)
+        harness.land(try #require(harness.fly()), bringing: work)
+        _ = harness.startable()
+        #expect(harness.revoked([work[1].handOut]).isEmpty)
+        harness.finish(work[0])
+        // The loop stops a batch by the first step that began.
+        #expect(harness.startable().map(\.handOut) == [work[2].handOut, work[3].handOut])
+        harness.advance(by: .seconds(5))
+        #expect(harness.overdue() == [work[2].handOut])
+        for step in work[2...] { harness.finish(step, .failed(.retriable("cancelled"))) }
+        #expect(harness.state.results.map(\.outcome) == [.completed, .timedOut, .timedOut])
+        #expect(harness.state.running == 0)
+    }
+
     @Test func aBatchThatWaitsTooLongIsGivenBack() throws {
         let harness = harness(concurrency: 1)
         let work = work([6, 7, 7])
