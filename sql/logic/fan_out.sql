@@ -108,58 +108,65 @@ COMMENT ON FUNCTION millrace_internal.fan_out_forget(smallint, millrace_internal
 -- Tables changed: fan_out, step, event, timer, ready (plain tier).
 CREATE OR REPLACE FUNCTION millrace_internal.fan_out_go_on(in_shard smallint, f millrace_internal.fan_out)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-DECLARE
-    again  record;
 BEGIN
     WITH reset AS (
-        UPDATE millrace_internal.step s SET state = 2, attempts = 0, ready_at = millrace_internal.clock(), finished_at = NULL
+        UPDATE millrace_internal.step s SET state = 0, attempts = 0, ready_at = NULL, finished_at = NULL
         WHERE s.run_id = f.run_id AND s.step_no BETWEEN f.first_no AND f.first_no + f.started - 1 AND s.shard = in_shard AND s.state > 10 AND f.started > 0
         RETURNING s.run_id, s.step_no),
     told AS (
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, attempt, shard, kind)
         SELECT r.run_id, millrace_internal.clock(), pg_current_xact_id()::text::bigint, r.step_no, 0, in_shard, 16 FROM reset r ORDER BY r.step_no)
-    SELECT array_agg(r.run_id) AS runs, array_agg(r.step_no) AS steps, count(*)::integer AS n INTO again FROM reset r;
-    UPDATE millrace_internal.fan_out o SET token = f.token, ended = f.started - again.n, failed = 0, over = f.elements = f.started - again.n
+    SELECT min(r.step_no) INTO f.again_no FROM reset r;
+    UPDATE millrace_internal.fan_out o SET token = f.token, ended = f.started, failed = 0, again_no = f.again_no, over = f.elements = f.started AND f.again_no IS NULL
     WHERE o.run_id = f.run_id AND o.step_no = f.step_no AND o.shard = in_shard RETURNING * INTO f;
     IF f.over THEN
         PERFORM millrace_internal.timers_set(in_shard, ARRAY[f.run_id], ARRAY[f.step_no], ARRAY[f.token], ARRAY[millrace_internal.clock()]);
-        RETURN;
+    ELSE
+        PERFORM millrace_internal.elements_start(in_shard, f);
     END IF;
-    IF again.n > 0 THEN
-        PERFORM millrace_internal.make_ready(in_shard, again.runs, again.steps);
-    END IF;
-    PERFORM millrace_internal.elements_start(in_shard, f);
 END $$;
 COMMENT ON FUNCTION millrace_internal.fan_out_go_on(smallint, millrace_internal.fan_out) IS 'Lets the elements of a step run.';
 
--- The next elements get their rows, as many as may run at once. Tables changed: fan_out, step, ready (plain tier); as enter.
+-- As many elements begin as may run at once: those first that run again, then others, which get their rows.
+-- Tables changed: fan_out, step, ready (plain tier); as enter.
 CREATE OR REPLACE FUNCTION millrace_internal.elements_start(in_shard smallint, f millrace_internal.fan_out)
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
-    n      integer := least(f.elements - f.started, coalesce(f.parallel - (f.started - f.ended), f.elements));
-    now_at timestamptz := millrace_internal.clock();
+    room   integer := coalesce(f.parallel - (f.started - f.ended), f.elements);
+    fresh  integer;
+    again  integer[];
     steps  integer[];
+    now_at timestamptz := millrace_internal.clock();
     g      record;      -- what all elements have in common
 BEGIN
-    IF n <= 0 THEN
+    IF room <= 0 OR (f.started = f.elements AND f.again_no IS NULL) THEN
         RETURN;
     END IF;
     SELECT s.version_id, s.def_no, d.queue_id, d.handler_id, millrace_internal.effective_priority(r.priority, d.priority) AS priority, r.tenant_id,
-           millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank, r.state = 2 AS paused, millrace_internal.enters(d, 0) AS entered
+           millrace_internal.rank_of(d.version_id, d.def_no, d.rank) AS rank, CASE r.state WHEN 2 THEN 3 ELSE 2 END AS state, millrace_internal.enters(d, 0) AS entered
     INTO g
     FROM millrace_internal.step s
     JOIN millrace_internal.run r ON r.run_id = s.run_id AND r.shard = s.shard
     JOIN millrace_internal.step_definition d ON d.version_id = s.version_id AND d.def_no = s.def_no
     WHERE s.run_id = f.run_id AND s.step_no = f.step_no AND s.shard = in_shard;
-    steps := ARRAY(SELECT generate_series(f.first_no + f.started, f.first_no + f.started + n - 1));
+    IF f.again_no IS NOT NULL THEN
+        again := ARRAY(SELECT s.step_no FROM millrace_internal.step s
+                       WHERE s.run_id = f.run_id AND s.step_no BETWEEN f.again_no AND f.first_no + f.started - 1 AND s.shard = in_shard AND s.state = 0 ORDER BY 1 LIMIT room);
+        UPDATE millrace_internal.step s SET state = g.state, ready_at = now_at WHERE s.run_id = f.run_id AND s.step_no = ANY (again) AND s.shard = in_shard;
+        f.again_no := (SELECT s.step_no FROM millrace_internal.step s
+                       WHERE s.run_id = f.run_id AND s.step_no BETWEEN again[cardinality(again)] AND f.first_no + f.started - 1 AND s.shard = in_shard AND s.state = 0 ORDER BY 1 LIMIT 1);
+    END IF;
+    fresh := least(f.elements - f.started, room - coalesce(cardinality(again), 0));
+    steps := coalesce(again, '{}') || ARRAY(SELECT generate_series(f.first_no + f.started, f.first_no + f.started + fresh - 1));
     INSERT INTO millrace_internal.step (shard, run_id, step_no, version_id, def_no, element, state, ready_at)
-    SELECT in_shard, f.run_id, no, g.version_id, g.def_no, no - f.first_no, CASE WHEN g.paused THEN 3 ELSE 2 END, now_at FROM unnest(steps) no;
-    UPDATE millrace_internal.fan_out o SET started = f.started + n WHERE o.run_id = f.run_id AND o.step_no = f.step_no AND o.shard = in_shard;
+    SELECT in_shard, f.run_id, no, g.version_id, g.def_no, no - f.first_no, g.state, now_at FROM unnest(steps) no WHERE no >= f.first_no + f.started;
+    UPDATE millrace_internal.fan_out o SET started = f.started + fresh, ended = f.ended - coalesce(cardinality(again), 0), again_no = f.again_no
+    WHERE o.run_id = f.run_id AND o.step_no = f.step_no AND o.shard = in_shard;
     IF g.entered THEN
-        PERFORM millrace_internal.make_ready(in_shard, array_fill(f.run_id, ARRAY[n]), steps);
-    ELSIF NOT g.paused THEN
-        PERFORM millrace_internal.sink_push(in_shard, array_fill(f.run_id, ARRAY[n]), steps, array_fill(g.queue_id, ARRAY[n]), array_fill(g.handler_id, ARRAY[n]),
-            array_fill(g.priority, ARRAY[n]), array_fill(g.tenant_id, ARRAY[n]), array_fill(g.rank, ARRAY[n]));
+        PERFORM millrace_internal.make_ready(in_shard, array_fill(f.run_id, ARRAY[cardinality(steps)]), steps);
+    ELSIF g.state = 2 THEN
+        PERFORM millrace_internal.sink_push(in_shard, array_fill(f.run_id, n), steps, array_fill(g.queue_id, n), array_fill(g.handler_id, n),
+            array_fill(g.priority, n), array_fill(g.tenant_id, n), array_fill(g.rank, n)) FROM (VALUES (ARRAY[cardinality(steps)])) c (n);
     END IF;
 END $$;
 COMMENT ON FUNCTION millrace_internal.elements_start(smallint, millrace_internal.fan_out) IS 'Starts as many elements as may run.';
@@ -177,7 +184,7 @@ DECLARE
 BEGIN
     FOR hit IN SELECT u.run_id, u.def_no, sum(u.n) AS n, sum(u.bad) AS bad FROM unnest(in_runs, in_defs, in_n, in_bad) u (run_id, def_no, n, bad) GROUP BY 1, 2 ORDER BY 1, 2 LOOP
         UPDATE millrace_internal.fan_out o SET ended = o.ended + hit.n, failed = o.failed + hit.bad,
-            over = o.over OR o.ended + hit.n >= o.elements OR (o.fail_fast AND o.failed + hit.bad > 0)
+            over = o.over OR (o.ended + hit.n >= o.elements AND o.again_no IS NULL) OR (o.fail_fast AND o.failed + hit.bad > 0)
         WHERE o.run_id = hit.run_id AND o.step_no = hit.def_no AND o.shard = in_shard AND NOT o.over
         RETURNING * INTO f;
         IF NOT FOUND THEN

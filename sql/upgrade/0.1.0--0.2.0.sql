@@ -400,6 +400,7 @@ CREATE TABLE millrace_internal.fan_out (
     ended     integer  NOT NULL DEFAULT 0,
     failed    integer  NOT NULL DEFAULT 0,
     over      boolean  NOT NULL DEFAULT false,
+    again_no  integer,
     CONSTRAINT fan_out_pkey PRIMARY KEY (run_id, step_no, shard)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE millrace_internal.fan_out IS
@@ -410,6 +411,7 @@ COMMENT ON COLUMN millrace_internal.fan_out.parallel IS 'So many elements run at
 COMMENT ON COLUMN millrace_internal.fan_out.problem IS 'Why there is nothing to spread it over.';
 COMMENT ON COLUMN millrace_internal.fan_out.started IS 'Elements that have a row in step: those before this one.';
 COMMENT ON COLUMN millrace_internal.fan_out.over IS 'Its end is decided.';
+COMMENT ON COLUMN millrace_internal.fan_out.again_no IS 'The first of the steps that are to run again, for its retry, and have not begun; null: none. They count as ended.';
 
 CREATE TABLE millrace_internal.fan_out_block (
     run_id   bigint   NOT NULL,

@@ -113,6 +113,29 @@ SELECT pg_temp.echo(steps => 5);
 SELECT pg_temp.show('paused');
 SELECT millrace.cancel(run_id) FROM millrace.runs WHERE finished_at IS NULL \g /dev/null
 
+-- However many of a cancelled run's elements run again: not more at once than may.
+SELECT pg_temp.define('each-again', '{"key": "each", "for_each": {"in": "$.run", "failures": "collect", "parallel": 2}, "input": "$.element"}', '{"key": "after", "needs": ["each"]}');
+SELECT test.start('each-again', 'again', '[0, 1, 2, 3, 4, 5, 6]');
+SELECT pg_temp.echo('fatal', 2);
+SELECT pg_temp.echo();
+SELECT pg_temp.echo('fatal', 2);
+SELECT count(*) FROM millrace.claim(test.agent('e'), 1);
+SELECT millrace.cancel(test.run('again'));
+SELECT pg_temp.show('again');
+SELECT millrace.retry(test.run('again'));
+SELECT pg_temp.show('again');
+SELECT pg_temp.echo(steps => 5);
+SELECT pg_temp.echo();
+SELECT millrace.pause(test.run('again'));
+SELECT pg_temp.show('again');
+SELECT millrace.resume(test.run('again'));
+SELECT pg_temp.echo('fatal', 1);
+SELECT pg_temp.echo(steps => 5);
+SELECT test.at(11);
+SELECT pg_temp.echo(steps => 5);
+SELECT pg_temp.show('again');
+SELECT output FROM millrace.steps WHERE run_id = test.run('again') AND key = 'each' AND element IS NULL;
+
 -- What found nothing to be spread over finds it when it is retried.
 SELECT pg_temp.define('each-anew', '{"key": "a"}', '{"key": "each", "needs": ["a"], "rule": "all_done", "for_each": "$.needs.a"}', '{"key": "j", "needs": ["each"]}');
 SELECT test.start('each-anew', 'anew');
