@@ -26,46 +26,21 @@ PG_FUNCTION_INFO_V1(millrace_dispatcher_sorts_first_many);
 PG_FUNCTION_INFO_V1(millrace_dispatcher_charge);
 
 /* Array arguments of as many elements as the first one, whose length is known. */
+#define ARRAY_READER(reader, type, read) \
+	static const type * \
+	reader(FunctionCallInfo fcinfo, int place, const char *name, int count) \
+	{ \
+		int			length; \
+		const type *values = read(PG_GETARG_ARRAYTYPE_P(place), name, &length); \
+\
+		millrace_arguments_require_same_length("the first array", count, name, length); \
+		return values; \
+	}
 
-static const int16 *
-smallints(FunctionCallInfo fcinfo, int place, const char *name, int count)
-{
-	int			length;
-	const int16 *values = millrace_arguments_smallints(PG_GETARG_ARRAYTYPE_P(place), name, &length);
-
-	millrace_arguments_require_same_length("the first array", count, name, length);
-	return values;
-}
-
-static const int32 *
-ints(FunctionCallInfo fcinfo, int place, const char *name, int count)
-{
-	int			length;
-	const int32 *values = millrace_arguments_ints(PG_GETARG_ARRAYTYPE_P(place), name, &length);
-
-	millrace_arguments_require_same_length("the first array", count, name, length);
-	return values;
-}
-
-static const int64 *
-bigints(FunctionCallInfo fcinfo, int place, const char *name, int count)
-{
-	int			length;
-	const int64 *values = millrace_arguments_bigints(PG_GETARG_ARRAYTYPE_P(place), name, &length);
-
-	millrace_arguments_require_same_length("the first array", count, name, length);
-	return values;
-}
-
-static const float4 *
-reals(FunctionCallInfo fcinfo, int place, const char *name, int count)
-{
-	int			length;
-	const float4 *values = millrace_arguments_reals(PG_GETARG_ARRAYTYPE_P(place), name, &length);
-
-	millrace_arguments_require_same_length("the first array", count, name, length);
-	return values;
-}
+ARRAY_READER(smallints, int16, millrace_arguments_smallints)
+ARRAY_READER(ints, int32, millrace_arguments_ints)
+ARRAY_READER(bigints, int64, millrace_arguments_bigints)
+ARRAY_READER(reals, float4, millrace_arguments_reals)
 
 static const float4 *
 weights(FunctionCallInfo fcinfo, int place, int count)
