@@ -1,13 +1,8 @@
 /// A `when` of Argo: `{{tasks.flip.outputs.result}} == heads && {{inputs.parameters.n}} > 3`.
-struct ArgoCondition {
+struct ArgoCondition: LogicParser {
     let scope: ArgoScope
     /// The steps whose outputs it asks.
     private(set) var needs: [String] = []
-
-    struct Problem: Error {
-        var text: String
-        init(_ text: String) { self.text = text }
-    }
 
     private enum Token {
         case symbol(String)
@@ -16,7 +11,7 @@ struct ArgoCondition {
 
     private var tokens: [Token] = []
     private var index = 0
-    private var depth = 0
+    var depth = 0
 
     init(_ scope: ArgoScope) {
         self.scope = scope
@@ -24,10 +19,10 @@ struct ArgoCondition {
 
     mutating func predicate(of text: String) throws(Problem) -> PathPredicate {
         (tokens, index) = (try Self.tokens(of: text), 0)
-        let predicate = try disjunction()
-        guard index == tokens.count else { throw Problem("something stands behind its end") }
-        return predicate
+        return try whole()
     }
+
+    var isAtEnd: Bool { index == tokens.count }
 
     private static func tokens(of text: String) throws(Problem) -> [Token] {
         var tokens: [Token] = []
@@ -54,37 +49,18 @@ struct ArgoCondition {
         return tokens
     }
 
-    private mutating func accept(_ symbol: String) -> Bool {
+    mutating func accept(_ symbol: String) -> Bool {
         guard index < tokens.count, case .symbol(symbol) = tokens[index] else { return false }
         index += 1
         return true
     }
 
-    private mutating func disjunction() throws(Problem) -> PathPredicate {
-        depth += 1
-        defer { depth -= 1 }
-        guard depth < 100 else { throw Problem("it is nested too deeply") }
-        var parts = [try conjunction()]
-        while accept("||") { parts.append(try conjunction()) }
-        return .any(parts)
-    }
-
-    private mutating func conjunction() throws(Problem) -> PathPredicate {
-        var parts = [try term()]
-        while accept("&&") { parts.append(try term()) }
-        return .all(parts)
-    }
-
-    private mutating func term() throws(Problem) -> PathPredicate {
+    mutating func term() throws(Problem) -> PathPredicate {
         depth += 1
         defer { depth -= 1 }
         guard depth < 200 else { throw Problem("it is nested too deeply") }
         if accept("!") { return .not(try term()) }
-        if accept("(") {
-            let inner = try disjunction()
-            guard accept(")") else { throw Problem("a ) is missing") }
-            return inner
-        }
+        if let inner = try group() { return inner }
         let left = try operand()
         for symbol in ["==", "!=", ">=", "<=", ">", "<", "=~", "!~"] where accept(symbol) {
             return try compare(symbol, left, try operand())
@@ -169,18 +145,7 @@ struct ArgoCondition {
             guard let pattern = try? Regex(right) else { throw Problem("\(right) is no pattern") }
             return left.contains(pattern) == (symbol == "=~")
         }
-        if let left = Double(left), let right = Double(right) { return holds(symbol, left, right) }
-        return holds(symbol, left, right)
-    }
-
-    private static func holds<Value: Comparable>(_ symbol: String, _ left: Value, _ right: Value) -> Bool {
-        switch symbol {
-        case "==": left == right
-        case "!=": left != right
-        case "<": left < right
-        case "<=": left <= right
-        case ">": left > right
-        default: left >= right
-        }
+        if let left = Double(left), let right = Double(right) { return Comparison.holds(symbol, left, right) }
+        return Comparison.holds(symbol, left, right)
     }
 }

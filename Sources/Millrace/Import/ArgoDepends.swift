@@ -1,15 +1,12 @@
 /// A `depends` expression of Argo: `A && (B.Succeeded || C.Failed)`.
-indirect enum ArgoDepends {
+indirect enum ArgoDepends: LogicExpression {
+    typealias Problem = ExpressionProblem
+
     /// A task and what is asked of it; nothing is asked where it should only be out of the way.
     case task(String, String?)
     case all([ArgoDepends])
     case any([ArgoDepends])
     case not(ArgoDepends)
-
-    struct Problem: Error {
-        var text: String
-        init(_ text: String) { self.text = text }
-    }
 
     var tasks: [String] {
         switch self {
@@ -31,20 +28,16 @@ indirect enum ArgoDepends {
     }
 
     static func parse(_ text: String) -> Result<ArgoDepends, Problem> {
-        do throws(Problem) {
+        Result { () throws(Problem) in
             var parser = try Parser(text)
-            let expression = try parser.disjunction()
-            guard parser.isAtEnd else { throw Problem("something stands behind its end") }
-            return .success(expression)
-        } catch {
-            return .failure(error)
+            return try parser.whole()
         }
     }
 
-    private struct Parser {
+    private struct Parser: LogicParser {
         private var words: [String] = []
         private var index = 0
-        private var depth = 0
+        var depth = 0
 
         var isAtEnd: Bool { index == words.count }
 
@@ -62,37 +55,18 @@ indirect enum ArgoDepends {
             }
         }
 
-        private mutating func accept(_ word: String) -> Bool {
+        mutating func accept(_ word: String) -> Bool {
             guard index < words.count, words[index] == word else { return false }
             index += 1
             return true
         }
 
-        mutating func disjunction() throws(Problem) -> ArgoDepends {
-            depth += 1
-            defer { depth -= 1 }
-            guard depth < 100 else { throw Problem("it is nested too deeply") }
-            var parts = [try conjunction()]
-            while accept("||") { parts.append(try conjunction()) }
-            return parts.count == 1 ? parts[0] : .any(parts)
-        }
-
-        private mutating func conjunction() throws(Problem) -> ArgoDepends {
-            var parts = [try term()]
-            while accept("&&") { parts.append(try term()) }
-            return parts.count == 1 ? parts[0] : .all(parts)
-        }
-
-        private mutating func term() throws(Problem) -> ArgoDepends {
+        mutating func term() throws(Problem) -> ArgoDepends {
             depth += 1
             defer { depth -= 1 }
             guard depth < 200 else { throw Problem("it is nested too deeply") }
             if accept("!") { return .not(try term()) }
-            if accept("(") {
-                let inner = try disjunction()
-                guard accept(")") else { throw Problem("a ) is missing") }
-                return inner
-            }
+            if let inner = try group() { return inner }
             guard index < words.count, let first = words[index].first, first.isLetter || first.isNumber || first == "_"
             else {
                 throw Problem(index < words.count ? "\(words[index]) stands where a task belongs" : "it ends too early")

@@ -43,7 +43,7 @@ struct GitHubCondition {
         case both(RuleExpression, PathPredicate)
     }
 
-    typealias Problem = GitHubExpression.Problem
+    typealias Problem = ExpressionProblem
 
     /// The values of the combination, and the names by which an element of a spread matrix is asked for.
     var matrix: [String: JSONValue] = [:]

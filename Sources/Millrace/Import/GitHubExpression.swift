@@ -1,5 +1,7 @@
 /// An expression of GitHub Actions, such as `github.ref == 'refs/heads/main' && needs.build.outputs.changed`.
-indirect enum GitHubExpression {
+indirect enum GitHubExpression: LogicExpression {
+    typealias Problem = ExpressionProblem
+
     case literal(JSONValue)
     /// `needs.build.outputs.tag`, `github.event.commits.*.id`, `a['b']`, `a[0]`.
     case path([Part])
@@ -26,19 +28,10 @@ indirect enum GitHubExpression {
     }
 
     static func parse(_ text: String) -> Result<GitHubExpression, Problem> {
-        do throws(Problem) {
+        Result { () throws(Problem) in
             var parser = try Parser(text)
-            let expression = try parser.disjunction()
-            guard parser.isAtEnd else { throw Problem("something stands behind its end") }
-            return .success(expression)
-        } catch {
-            return .failure(error)
+            return try parser.whole()
         }
-    }
-
-    struct Problem: Error {
-        var text: String
-        init(_ text: String) { self.text = text }
     }
 
     /// The expressions in `${{ }}` within a text, and the plain text between them.
@@ -58,7 +51,7 @@ indirect enum GitHubExpression {
 }
 
 extension GitHubExpression {
-    fileprivate struct Parser {
+    fileprivate struct Parser: LogicParser {
         private enum Token: Equatable {
             case name(String)
             case literal(JSONValue)
@@ -67,7 +60,7 @@ extension GitHubExpression {
 
         private var tokens: [Token] = []
         private var index = 0
-        private var depth = 0
+        var depth = 0
 
         var isAtEnd: Bool { index == tokens.count }
 
@@ -127,28 +120,13 @@ extension GitHubExpression {
             return Int64(text).map { .integer($0) } ?? Double(text).map { .number($0) }
         }
 
-        private mutating func accept(_ symbol: String) -> Bool {
+        mutating func accept(_ symbol: String) -> Bool {
             guard index < tokens.count, tokens[index] == .symbol(symbol) else { return false }
             index += 1
             return true
         }
 
-        mutating func disjunction() throws(Problem) -> GitHubExpression {
-            depth += 1
-            defer { depth -= 1 }
-            guard depth < 100 else { throw Problem("it is nested too deeply") }
-            var parts = [try conjunction()]
-            while accept("||") { parts.append(try conjunction()) }
-            return parts.count == 1 ? parts[0] : .any(parts)
-        }
-
-        private mutating func conjunction() throws(Problem) -> GitHubExpression {
-            var parts = [try comparison()]
-            while accept("&&") { parts.append(try comparison()) }
-            return parts.count == 1 ? parts[0] : .all(parts)
-        }
-
-        private mutating func comparison() throws(Problem) -> GitHubExpression {
+        mutating func term() throws(Problem) -> GitHubExpression {
             var left = try negation()
             while let symbol = ["==", "!=", "<=", ">=", "<", ">"].first(where: { accept($0) }) {
                 left = .compare(symbol, left, try negation())
@@ -164,11 +142,7 @@ extension GitHubExpression {
         }
 
         private mutating func primary() throws(Problem) -> GitHubExpression {
-            if accept("(") {
-                let inner = try disjunction()
-                guard accept(")") else { throw Problem("a ) is missing") }
-                return inner
-            }
+            if let inner = try group() { return inner }
             guard index < tokens.count else { throw Problem("it ends too early") }
             switch tokens[index] {
             case .literal(let value):
@@ -272,22 +246,11 @@ extension GitHubExpression {
     /// As GitHub does it: texts without regard to case, different kinds as numbers.
     private static func compare(_ symbol: String, _ left: JSONValue, _ right: JSONValue) -> Bool? {
         if case .string(let left) = left, case .string(let right) = right {
-            return compare(symbol, left.lowercased(), right.lowercased())
+            return Comparison.holds(symbol, left.lowercased(), right.lowercased())
         }
         switch (left, right) {
         case (.array, _), (.object, _), (_, .array), (_, .object): return nil
-        default: return compare(symbol, number(left), number(right))
-        }
-    }
-
-    private static func compare<Value: Comparable>(_ symbol: String, _ left: Value, _ right: Value) -> Bool {
-        switch symbol {
-        case "==": left == right
-        case "!=": left != right
-        case "<": left < right
-        case "<=": left <= right
-        case ">": left > right
-        default: left >= right
+        default: return Comparison.holds(symbol, number(left), number(right))
         }
     }
 

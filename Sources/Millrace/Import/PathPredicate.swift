@@ -1,5 +1,5 @@
 /// A condition over the run's input and the needs' outputs: a JSONPath predicate.
-indirect enum PathPredicate: Hashable {
+indirect enum PathPredicate: Hashable, LogicExpression {
     case constant(Bool)
     /// Predicate text that needs no parentheses in a conjunction.
     case test(String)
