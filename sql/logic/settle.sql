@@ -130,8 +130,8 @@ BEGIN
            array_agg(h.def_no) FILTER (WHERE s.step_no IS NULL AND d.needs_count > h.n),
            array_agg(DISTINCT h.run_id) FILTER (WHERE s.state <> 0 AND d.rule < 10),
            -- skipped at the latest when its last need ends, and others with it
-           array_agg(h.run_id) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL),
-           array_agg(h.def_no) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL),
+           array_agg(h.run_id) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL AND coalesce(s.state, 0) = 0),
+           array_agg(h.def_no) FILTER (WHERE v.may_fall AND d.dependents IS NOT NULL AND coalesce(s.state, 0) = 0),
            array_agg(v.verdict),
            -- a branch that is not taken is skipped; what a failure above keeps from running has fallen
            array_agg(CASE WHEN v.may_fall AND d.rule IN (0, 2, 10) AND millrace_internal.some_need_fell(in_shard, h.run_id, d.version_id, d.needs) THEN 14 ELSE 12 END::smallint),
