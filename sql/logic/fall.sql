@@ -23,6 +23,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION millrace_internal.lock_falling(smallint, bigint[], integer[], bigint[], integer[]) IS 'Locks all that may be skipped with these steps, in one ascending pass.';
 
+-- Steps that were skipped although nothing was held beforehand: a need had ended badly in another call, for which this one waited. They have fallen
+-- where that one had. Tables changed: step.
+CREATE OR REPLACE FUNCTION millrace_internal.tell_fallen(in_shard smallint, run_ids bigint[], def_nos integer[])
+RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+    UPDATE millrace_internal.step s SET state = 14
+    FROM unnest(run_ids, def_nos) u (run_id, def_no)
+    JOIN millrace_internal.step o ON o.run_id = u.run_id AND o.step_no = u.def_no AND o.shard = in_shard AND o.state = 12 AND o.needs_bad > 0
+    JOIN millrace_internal.step_definition d ON d.version_id = o.version_id AND d.def_no = u.def_no AND d.rule IN (0, 2, 10)
+    WHERE (u.run_id & 255) = in_shard AND s.run_id = u.run_id AND s.step_no = u.def_no AND s.shard = in_shard
+      AND millrace_internal.some_need_fell(in_shard, u.run_id, d.version_id, d.needs);
+END $$;
+COMMENT ON FUNCTION millrace_internal.tell_fallen(smallint, bigint[], integer[]) IS 'Tells skipped steps from those that fell while this call waited.';
+
 -- Takes steps one by one, in lock order; one that nothing has touched gets its row in its place.
 -- Arguments: ascending. Locks: step rows, ascending. Tables changed: step.
 CREATE OR REPLACE FUNCTION millrace_internal.take_below(in_shard smallint, run_ids bigint[], def_nos integer[])

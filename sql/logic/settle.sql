@@ -45,6 +45,9 @@ BEGIN
         END IF;
         done := millrace_internal.settle_apply(in_shard, p.runs, p.defs, p.versions, p.n, p.bad, p.needs_counts, p.rules, p.verdicts, p.bad_states, p.delays, p.barred, p.entered, p.paused, p.untouched,
                                                p.queues, p.handlers, p.priorities, p.tenants, p.ranks, may, in_agent_id, in_receipt_no);
+        IF done.skipped_runs IS NOT NULL AND NOT all_held THEN
+            PERFORM millrace_internal.tell_fallen(in_shard, done.skipped_runs, done.skipped_defs);
+        END IF;
         IF done.started_runs IS NOT NULL THEN
             started_runs := started_runs || done.started_runs; started_steps := started_steps || done.started_steps;
             tokens := tokens || done.tokens; attempts := attempts || done.attempts;
