@@ -51,10 +51,13 @@ private struct Errands: Handler {
         var slow = 0
         var misfit = 0
         var text: String?
+        var artifacts = 0
         /// What the step adds to its run.
         var growth: JSONValue?
 
-        private enum CodingKeys: String, CodingKey { case salt, failing, fatal, deadly, slow, misfit, text, growth }
+        private enum CodingKeys: String, CodingKey {
+            case salt, failing, fatal, deadly, slow, misfit, text, artifacts, growth
+        }
 
         init(from decoder: any Decoder) throws {
             let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -64,6 +67,7 @@ private struct Errands: Handler {
             deadly = try container.decodeIfPresent(Int.self, forKey: .deadly) ?? deadly
             slow = try container.decodeIfPresent(Int.self, forKey: .slow) ?? slow
             misfit = try container.decodeIfPresent(Int.self, forKey: .misfit) ?? misfit
+            artifacts = try container.decodeIfPresent(Int.self, forKey: .artifacts) ?? artifacts
             text = try container.decodeIfPresent(String.self, forKey: .text)
             growth = try container.decodeIfPresent(JSONValue.self, forKey: .growth)
         }
@@ -87,7 +91,9 @@ private struct Errands: Handler {
             draw -= share
             return draw < 0 && draw >= -share
         }
-        if falls(settings.deadly) { kill(getpid(), SIGKILL) }
+        let dies = falls(settings.deadly)
+        for number in 0..<settings.artifacts { try await store(number, of: step, salt: settings.salt, dies: dies) }
+        if dies { kill(getpid(), SIGKILL) }
         if falls(settings.failing) {
             let errorClass = ["http:503", "http:404", "tax:late", nil][Int(step.token) % 4]
             throw HandlerError.retriable("hand-out \(step.token) fails", errorClass: errorClass)
@@ -105,6 +111,13 @@ private struct Errands: Handler {
         return try .encoding(JSONValue.object(output))
     }
 
+    private func store(_ number: Int, of step: StepContext, salt: Int, dies: Bool) async throws {
+        let name = Errand.fileName(number)
+        let line = Errand.line(run: step.runID, step: Int(step.stepNo), token: Int(step.token), file: name)
+        let count = Errand.lines(salt: salt, file: number)
+        try await step.store(artifact: name, Lines(line: Array(line.utf8), count: count, dies: dies))
+    }
+
     /// Once: what has been added before, or is no longer this hand-out's to add, is refused.
     private func add(_ growth: JSONValue, to step: StepContext) async throws {
         do {
@@ -115,4 +128,25 @@ private struct Errands: Handler {
             }
         } catch let error as MillraceError where ["MR041", "MR071", "MR072", "MR103"].contains(error.code.rawValue) {}
     }
+}
+
+/// The lines of a file, which may break off in the middle, and this process with it.
+private struct Lines: AsyncSequence {
+    let line: [UInt8]
+    let count: Int
+    let dies: Bool
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        let lines: Lines
+        var left: Int
+
+        mutating func next() async -> [UInt8]? {
+            if lines.dies, left <= lines.count / 2 { kill(getpid(), SIGKILL) }
+            let taken = Swift.min(left, 1000)
+            left -= taken
+            return taken == 0 ? nil : Array(repeatElement(lines.line, count: taken).joined())
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(lines: self, left: count) }
 }

@@ -6,7 +6,7 @@ import Postgres
 struct Verdict {
     let connection: Connection
     let storm: Storm
-    private(set) var complaints: [String] = []
+    var complaints: [String] = []
     private(set) var events = 0
     private(set) var runs = 0
 
@@ -15,8 +15,8 @@ struct Verdict {
     }
 
     mutating func judge() async throws {
-        let world = try await world()
         let log = try await LoggedEvent.all(on: connection)
+        let world = try await world(of: log)
         (events, runs) = (log.count, world.runs.count)
         for (run, contradiction) in world.replay(log).sorted(by: { $0.key < $1.key }) {
             complain("\(contradiction)", of: world.runs[run]!)
@@ -24,44 +24,60 @@ struct Verdict {
         guard complaints.isEmpty else { return }
         try await compareRuns(in: world)
         try await compareSteps(in: world)
+        try await judgeArtifacts(in: world)
         try await judgeLeftovers()
     }
 
-    private mutating func complain(_ text: String, of run: RunModel) {
+    mutating func complain(_ text: String, of run: RunModel) {
         let lines = run.log.map { "    \($0)" }.joined(separator: "\n")
-        complaints.append("run \(run.runID): \(text)\n  input \(run.input.json)\n  of \(run.plan.json.json)\n\(lines)")
+        complaints.append("run \(run.runID): \(text)\n  input \(run.input.json)\n  of \(run.plan.json.json), version \(run.version)\n\(lines)")
     }
 
     /// Which runs there are, of what, and how their steps are numbered.
-    private func world() async throws -> World {
-        var numbers: [String: [String: Int32]] = [:]
-        var grown: [Int64: [String: Int32]] = [:]
-        for row in try await connection.query("SELECT workflow, key, step_no, run_id FROM millrace.dependency_paths") {
-            let (key, number): (String, Int32) = (try row.decode(1), try row.decode(2))
-            if let run: Int64 = try row.decode(3, as: Int64?.self) {
-                grown[run, default: [:]][key] = number
-            } else {
-                numbers[try row.decode(0), default: [:]][key] = number
-            }
-        }
+    private func world(of log: [LoggedEvent]) async throws -> World {
+        let rows = try await connection.query("SELECT run_id, workflow, version, input::text, priority FROM millrace.runs")
+        let migrations = Dictionary(grouping: log.filter { $0.kind == "run_migrated" }, by: \.runID)
+        var lastVersions: [Int64: Int] = [:]
+        for row in rows { lastVersions[try row.decode(0)] = Int(try row.decode(2, as: Int32.self)) }
         let lostLimit: Int32 = try await connection.query(
             "SELECT millrace_internal.setting('millrace.lost_limit')::int"
         )[0].decode(0)
-        let world = World(lostLimit: lostLimit, grown: grown, signals: storm.signals)
-        for row in try await connection.query("SELECT run_id, workflow, input::text, priority FROM millrace.runs") {
-            let (run, workflow): (Int64, String) = (try row.decode(0), try row.decode(1))
-            guard let plan = storm.workflows[workflow] else { throw Contradiction("unknown workflow \(workflow)") }
+        let world = World(
+            lostLimit: lostLimit,
+            workflows: storm.workflows,
+            numbers: try await numbers(),
+            lastVersions: lastVersions,
+            growing: Set(log.lazy.filter { $0.kind == "run_grown" }.map(\.runID)),
+            stillForks: storm.stillForks,
+            signals: storm.signals
+        )
+        for row in rows {
+            let run: Int64 = try row.decode(0)
             world.runs[run] = try RunModel(
                 run,
-                of: plan,
-                input: try JSONValue(json: row.optionalString(2) ?? "null"),
-                priority: Int(try row.decode(3, as: Int32.self)),
+                of: try row.decode(1),
+                version: migrations[run]?.first?.data?["from_version"]?.int ?? lastVersions[run]!,
+                input: try JSONValue(json: row.optionalString(3) ?? "null"),
+                priority: Int(try row.decode(4, as: Int32.self)),
                 isPostponed: storm.postponed.contains(run),
-                numbers: numbers[workflow] ?? [:],
                 in: world
             )
         }
         return world
+    }
+
+    private func numbers() async throws -> World.Numbers {
+        var numbers = World.Numbers()
+        for row in try await connection.query("SELECT workflow, version, key, step_no, run_id FROM millrace.dependency_paths") {
+            let (workflow, version): (String, Int32) = (try row.decode(0), try row.decode(1))
+            let (key, number): (String, Int32) = (try row.decode(2), try row.decode(3))
+            if let run: Int64 = try row.decode(4, as: Int64?.self) {
+                numbers.ofRuns[run, default: [:]][key] = number
+            } else {
+                numbers.ofVersions[workflow, default: [:]][Int(version), default: [:]][key] = number
+            }
+        }
+        return numbers
     }
 
     private mutating func compareRuns(in world: World) async throws {

@@ -12,3 +12,22 @@ public enum Errand {
         return Int(random.next() % bound)
     }
 }
+
+/// What files a step of a random workflow leaves behind.
+extension Errand {
+    public static func fileName(_ number: Int) -> String { "file-\(number).txt" }
+
+    /// How many lines a file has: one, many, or more than go into one part.
+    public static func lines(salt: Int, file: Int) -> Int {
+        switch draw(Int64(salt), Int64(file), below: 20) {
+        case 0: 60_000
+        case ..<8: 1_000
+        default: 1
+        }
+    }
+
+    /// All lines of it are the same, and tell which hand-out has written them.
+    public static func line(run: Int64, step: Int, token: Int, file: String) -> String {
+        "run \(run) step \(step) token \(token) \(file)\n"
+    }
+}

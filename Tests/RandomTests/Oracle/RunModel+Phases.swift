@@ -34,7 +34,7 @@ extension RunModel {
     /// What the main steps have done, by the order in which it was done.
     private var stepsToUndo: [StepModel] {
         steps.values
-            .filter { $0.state == .completed && $0.plan.compensation != nil && !$0.isSpread && !$0.isForgotten }
+            .filter { $0.state == .completed && !$0.isKept && $0.plan.compensation != nil && !$0.isSpread && !$0.isForgotten }
             .sorted { $0.completedBy < $1.completedBy }
     }
 

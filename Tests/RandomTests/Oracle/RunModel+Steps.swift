@@ -38,7 +38,7 @@ extension RunModel {
                 try require(parent.elementsUnderWay < bound, "\(parent.elementsUnderWay) elements are under way")
             }
         }
-        step.hasBegun = true
+        (step.hasBegun, step.isKept) = (true, false)
     }
 
     private func requireReady(_ step: StepModel, _ event: LoggedEvent) throws {
@@ -67,7 +67,9 @@ extension RunModel {
         switch step.plan.work {
         case .handler:
             try require(event.agentID != nil, "no agent")
+            try requireInWindow(step, event)
             try require(step.plan.batch == nil || step.isGathered || isUrgent(step), "its batch was left out")
+            step.isHandedOut = true
             step.prospect = .known(step.undoes == nil ? prospect(of: step) : prospect(ofUndoing: step))
         case .workflow(let name):
             try require(event.agentID == nil, "an agent has got it")
@@ -89,8 +91,11 @@ extension RunModel {
             step.state = .sleeping(until: dueAt)
         } else if event.text("for") == "batch" {
             try require(step.plan.batch != nil && !step.isSpread, "it has no batch")
+            try requireInWindow(step, event)
             try enter(step, event)
             (step.state, step.isGathered) = (.gathering, true)
+        } else if event.text("for") == "window" {
+            try waitForWindow(step, event)
         } else if event.data?["for"] != nil {
             guard case .wait = step.plan.work, !step.isSpread else { throw Contradiction("it waits for nothing") }
             try enter(step, event)
@@ -103,6 +108,22 @@ extension RunModel {
         }
     }
 
+    /// It was open when the step became ready, or has come to be since.
+    private func requireInWindow(_ step: StepModel, _ event: LoggedEvent) throws {
+        guard let window = step.plan.window else { return }
+        let wasReady: Timestamp? = if case .sleeping(let until) = step.state { until } else { step.readySince }
+        try require(wasReady.map { window.wasOpen(between: $0, and: event.at) } ?? false, "its window is not open")
+    }
+
+    private func waitForWindow(_ step: StepModel, _ event: LoggedEvent) throws {
+        guard let window = step.plan.window, !step.isSpread else { throw Contradiction("it has no window") }
+        try require(state == .running && phase == step.phase, "the run is \(state)")
+        try requireReady(step, event)
+        guard let opensAt = window.opening(after: event.at) else { throw Contradiction("its window is open") }
+        try require(event.dueAt == opensAt, "its window opens at \(opensAt)")
+        step.state = .sleeping(until: opensAt)
+    }
+
     // MARK: Ends
 
     private func release(_ step: StepModel, _ event: LoggedEvent) throws {
@@ -112,7 +133,7 @@ extension RunModel {
         } else {
             step.attempts -= 1
         }
-        step.state = .ready
+        step.becomeReady(at: event.at)
     }
 
     private func complete(_ step: StepModel, _ event: LoggedEvent) throws {
@@ -251,6 +272,7 @@ extension RunModel {
     }
 
     private func skip(_ step: StepModel, _ event: LoggedEvent) throws {
+        if event.text("reason") == "migrated" { return try drop(step) }
         switch (step.state, event.text("reason")) {
         case (.doomed(let fallen, let byCondition), let reason):
             try require(byCondition == (reason == "when"), "reason \(reason ?? "null")")
@@ -301,8 +323,8 @@ extension RunModel {
         if step.undoes != nil { return try undoAgain(step) }
         if step.place != nil {
             try require(step.state.isTerminal && step.state != .completed, "has not ended badly")
-            (step.state, step.attempts, step.hasBegun) = (.ready, 0, false)
-            return
+            (step.attempts, step.hasBegun) = (0, false)
+            return step.becomeReady(at: event.at)
         }
         try require(
             step.isFinally && hasEnded || step.state.isTerminal && step.state != .completed,

@@ -7,7 +7,8 @@ final class RunModel {
     enum State: String { case unborn, running, paused, completed, failed, cancelled }
 
     let runID: Int64
-    let plan: PlannedWorkflow
+    var plan: PlannedWorkflow
+    var version: Int
     let input: JSONValue
     let priority: Int
     /// It may begin later than it was submitted.
@@ -23,22 +24,28 @@ final class RunModel {
     /// Steps are being cancelled: nothing comes between, until the run has ended or its next phase begins.
     var isCancelling = false
     private var reopened: [StepModel] = []
+    /// It moves to another version: what that drops has been told of.
+    var isMigrating = false
+    /// What it keeps of another run, while the log tells of that.
+    private(set) var fork: Fork?
+    /// What one of its steps has added to it.
+    private(set) var growth: PlannedStep.Growth?
 
     init(
         _ runID: Int64,
-        of plan: PlannedWorkflow,
+        of workflow: String,
+        version: Int,
         input: JSONValue,
         priority: Int,
         isPostponed: Bool,
-        numbers: [String: Int32],
         in world: World
     ) throws {
-        (self.runID, self.plan, self.input, self.world) = (runID, plan, input, world)
+        (self.runID, self.version, self.input, self.world) = (runID, version, input, world)
+        plan = try world.plan(of: workflow, version: version)
         (self.priority, self.isPostponed) = (priority, isPostponed)
         for (steps, phase) in [(plan.steps, Phase.main), (plan.finally, .final)] {
             for step in steps {
-                guard let number = numbers[step.key] else { throw Contradiction("step \(step.key) is not defined") }
-                add(StepModel(step, number: number, phase: phase))
+                add(StepModel(step, number: world.number(of: step.key, in: self), phase: phase))
             }
         }
         for step in byKey.values { connect(step) }
@@ -49,7 +56,9 @@ final class RunModel {
         if step.place == nil, step.undoes == nil { byKey[step.plan.key] = step }
     }
 
-    private func connect(_ step: StepModel) {
+    func remove(_ step: StepModel) { (steps[step.number], byKey[step.plan.key]) = (nil, nil) }
+
+    func connect(_ step: StepModel) {
         for need in step.plan.needs.compactMap({ byKey[$0] }) {
             step.needs.append(need)
             need.dependents.append(step)
@@ -78,11 +87,13 @@ final class RunModel {
     func apply(_ event: LoggedEvent) throws {
         log.append(event)
         if event.kind != "step_reset", event.kind != "step_resolved" { settleReopened(runAgain: true) }
+        let isKept = event.data?["kept_from"] != nil
+        if !isKept { try beginFork() }
         guard let number = event.stepNo else { return try applyToRun(event) }
         guard let step = steps[number] else { throw Contradiction("there is no step \(number)") }
         do {
             try require(!isCancelling || event.kind == "step_cancelled", "the run is being cancelled")
-            try apply(event, to: step)
+            if isKept { try keep(step, event) } else { try apply(event, to: step) }
         } catch {
             throw Contradiction("\(step.name), \(step.state): \(error)")
         }
@@ -98,6 +109,7 @@ final class RunModel {
         case "run_submitted":
             try require(state == .unborn, "submitted twice")
             state = .running
+            fork = try fork(event)
             for step in main { settle(step, at: event.at) }
         case "run_paused":
             try require(state == .running, "the run is \(state)")
@@ -121,6 +133,7 @@ final class RunModel {
             state = .running
             undoNext(at: event.at)
         case "run_grown": try grow(event)
+        case "run_migrated": try migrate(event)
         default: throw Contradiction("an unknown kind")
         }
         isCancelling = false
@@ -134,16 +147,25 @@ final class RunModel {
 
     // MARK: What follows
 
+    /// What is kept has been told of: the rest runs.
+    private func beginFork() throws {
+        guard let begun = fork else { return }
+        try requireAllKept(of: begun)
+        fork = nil
+        for step in main { settle(step, at: begun.at) }
+    }
+
     /// Once all that a pending step waits for has ended it may start, or is to be skipped.
     func settle(_ step: StepModel, at: Timestamp) {
-        guard step.state == .pending, step.place == nil, step.phase == phase, !reopened.contains(where: { $0 === step }),
+        guard fork == nil, !isMigrating, step.state == .pending, step.place == nil, step.phase == phase,
+            !reopened.contains(where: { $0 === step }),
             let verdict = step.verdict
         else { return }
         switch verdict {
         case .start:
             let context = context(of: step)
             let holds = step.plan.conditions.allSatisfy { $0.isInSQL || $0.holds(in: context) == true }
-            step.readyAt = at
+            (step.readyAt, step.readySince) = (at, at)
             step.state =
                 !holds ? .doomed(fallen: false, byCondition: true) : step.plan.delay == nil ? .ready : .due
         case .skip: step.state = .doomed(fallen: false, byCondition: false)
@@ -158,7 +180,7 @@ final class RunModel {
         reopened = []
         for step in steps where step.phase == phase && step.state == .pending {
             if runAgain, (step.needs + step.standsInFor).allSatisfy(\.state.isTerminal) {
-                step.state = .ready
+                step.becomeReady(at: step.readyAt!)
             } else {
                 settle(step, at: step.readyAt!)
             }
@@ -211,7 +233,7 @@ final class RunModel {
         try require(first > 1_000_000 && steps[first] == nil, "the number \(first) is taken")
         step.elements = items.enumerated().map { index, item in
             let element = StepModel(step.plan, number: first + Int32(index), phase: step.phase, place: (step, index, item))
-            element.state = .ready
+            element.becomeReady(at: event.at)
             return element
         }
         for element in step.elements { add(element) }
@@ -223,20 +245,34 @@ final class RunModel {
             throw Contradiction("no step that grows")
         }
         guard case .running(.some) = by.state else { throw Contradiction("\(by.name) is \(by.state)") }
-        let numbers = world.grown[runID] ?? [:]
-        let added = growth.steps.map { StepModel($0, number: numbers[$0.key] ?? -1, phase: .main) }
+        let added = try add(growth)
         try require(event.data?["steps"]?.int == added.count, "\(added.count) steps were added")
         try require(event.data?["first_step"]?.int == added.map { Int($0.number) }.min(), "other numbers")
+        for step in added { settle(step, at: event.at) }
+    }
+
+    /// - Returns: the steps that the run has gained.
+    @discardableResult
+    func add(_ growth: PlannedStep.Growth) throws -> [StepModel] {
+        let added = growth.steps.map { StepModel($0, number: world.number(of: $0.key, in: self), phase: .main) }
         for step in added {
             try require(steps[step.number] == nil && byKey[step.plan.key] == nil, "\(step.name) is there already")
             add(step)
         }
-        for step in added { connect(step) }
-        if let waiting = growth.waiting.flatMap({ byKey[$0] }), let last = added.last {
+        if let waiting = growth.waiting.flatMap({ byKey[$0] }) {
             try require(waiting.state == .pending, "\(waiting.name) is past pending: \(waiting.state)")
-            waiting.needs.append(last)
-            last.dependents.append(waiting)
         }
-        for step in added { settle(step, at: event.at) }
+        for step in added { connect(step) }
+        connect(growth)
+        self.growth = growth
+        return added
+    }
+
+    /// A step of the run comes to need the last of those that were added.
+    func connect(_ growth: PlannedStep.Growth) {
+        guard let waiting = growth.waiting.flatMap({ byKey[$0] }), let last = growth.steps.last.flatMap({ byKey[$0.key] })
+        else { return }
+        waiting.needs.append(last)
+        last.dependents.append(waiting)
     }
 }

@@ -50,7 +50,7 @@ final class StepModel {
         }
     }
 
-    let plan: PlannedStep
+    var plan: PlannedStep
     let number: Int32
     let phase: RunModel.Phase
     /// Where it is an element: of which step, which one.
@@ -70,12 +70,20 @@ final class StepModel {
     var readyAt: Timestamp?
     /// The event that tells so.
     var completedBy: Int64 = 0
+    /// When it was ready last: at first, for another try, given back.
+    var readySince: Timestamp?
     var elements: [StepModel] = []
     /// It is spread over what is no array.
     var hasNoItems = false
     var childRun: Int64?
     /// Something has been told of it.
     var isTold = false
+    /// The version to which its run has moved is without it.
+    var isDropped = false
+    /// It ended in the run of which this one is a fork, and has not begun anew.
+    var isKept = false
+    /// An agent has had it.
+    var isHandedOut = false
     /// It has got past being ready, since it was last set back.
     var hasBegun = false
     /// It has been in a batch since it was last handed out.
@@ -107,6 +115,10 @@ final class StepModel {
 
     /// It has failed, and no other step handles that.
     var isUnhandled: Bool { state == .failed && plan.onError == nil }
+
+    func disconnect() { (needs, standsInFor, dependents) = ([], [], []) }
+
+    func becomeReady(at time: Timestamp) { (state, readySince) = (.ready, time) }
 
     // MARK: What its rule says
 

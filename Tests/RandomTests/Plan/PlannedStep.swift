@@ -57,7 +57,7 @@ struct PlannedStep: Sendable {
     var priority = 0
     var queue = "default"
     var batch: Int?
-    var hasWindow = false
+    var window: Window?
     var isCached = false
     var keeping = Keeping.keep
     var hasShape = false
@@ -67,6 +67,8 @@ struct PlannedStep: Sendable {
     var isImpossible = false
     /// It has a text made from the run's input, and hands it on.
     var hasText = false
+    /// How many files it leaves behind.
+    var artifacts = 0
     /// What it adds to its run.
     var growth: Growth?
     var compensation: Compensation?
@@ -112,6 +114,10 @@ extension PlannedStep {
         var settings: [String: JSONValue] = ["salt": .integer(Int64(salt))]
         if timeout != nil { settings["slow"] = 60 }
         if hasShape { settings["misfit"] = 60 }
+        if artifacts > 0 {
+            settings["artifacts"] = .integer(Int64(artifacts))
+            settings["deadly"] = 15
+        }
         if hasText { settings["text"] = ["$template": "n={{run.n}}"] }
         if let growth { settings["growth"] = growth.json }
         members["with"] = .object(settings)
@@ -126,7 +132,7 @@ extension PlannedStep {
         if let batch {
             members["batch"] = ["max": .integer(Int64(batch)), "delay": 0.03, "key": "$.run.n", "urgent": .integer(Int64(Self.urgent))]
         }
-        if hasWindow { members["window"] = "00:00-24:00 UTC" }
+        if let window { members["window"] = .string(window.text) }
         if isCached { members["cache"] = ["key": "$.run.n", "ttl": "1h"] }
         switch keeping {
         case .keep: break

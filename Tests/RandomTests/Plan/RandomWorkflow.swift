@@ -131,7 +131,7 @@ extension PlannedStep {
             isCached = true
             salt = random.int(0...3)
         }
-        if random.chance(0.05) { hasWindow = true }
+        if random.chance(0.06) { window = .random(now: .now, using: &random) }
         if random.chance(0.1) { timeout = 0.3 }
         if random.chance(0.2) { queue = "side" }
         if random.chance(0.2) { priority = random.int(-4...4) }
@@ -141,6 +141,7 @@ extension PlannedStep {
         if random.chance(0.3) { taken = known.randomElement(using: &random) }
         if random.chance(0.2) { hasText = true }
         if random.chance(0.03) { isImpossible = true }
+        if random.chance(0.15) { artifacts = random.int(1...2) }
         guard fanOut == nil else { return }
         keeping = random.pick(weighted: [.keep: 8, .none: 1, .timeToLive: 1])
     }

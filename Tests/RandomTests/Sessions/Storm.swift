@@ -15,9 +15,12 @@ struct Storm {
 
     private let agents: AgentProcesses
     private var connection: Connection
-    private(set) var workflows: [String: PlannedWorkflow] = [:]
+    /// Each with all its versions.
+    private(set) var workflows: [String: [PlannedWorkflow]] = [:]
     private(set) var signals: Set<String> = []
     private(set) var postponed: Set<Int64> = []
+    /// Forks of runs that had ended, so that nobody was at these meanwhile.
+    private(set) var stillForks: Set<Int64> = []
     /// How often each act was done, or refused.
     private(set) var acts: [String: Int] = [:]
     private var submitted: [Int64] = []
@@ -84,7 +87,7 @@ struct Storm {
         } catch {
             throw Contradiction("\(error)\n\(error.detail ?? "")\n\(workflow.json.json)")
         }
-        workflows[workflow.name] = workflow
+        workflows[workflow.name, default: []].append(workflow)
     }
 
     private mutating func submitNext(_ number: Int) async throws {
@@ -118,6 +121,7 @@ struct Storm {
             submitted.append(run)
             if isPostponed { postponed.insert(run) }
         }
+        if random.chance(0.5) { try await redefine(workflow.name) }
     }
 
     // MARK: Steering
@@ -154,7 +158,10 @@ struct Storm {
                 """
             try await call("resolve", sql, [.int64(any), .json(World.resolution.json)])
         case ..<84: try await steerCompensation()
-        case ..<87:
+        case ..<88: try await fork(random.chance(0.3) ? one.run : any)
+        case ..<90: try await redefine(one.workflow)
+        case ..<96: try await migrate(oneOf: alive)
+        case ..<99:
             agents.killOne(using: &random)
             acts["kill", default: 0] += 1
         default: break
@@ -177,10 +184,39 @@ struct Storm {
     }
 
     private mutating func signal(_ one: Alive) async throws {
-        guard let name = workflows[one.workflow]?.signals.randomElement(using: &random) else { return }
+        guard let name = workflows[one.workflow]?.flatMap(\.signals).randomElement(using: &random) else { return }
         signals.insert("\(one.run) \(name)")
         let parameters: [Parameter] = [.int64(one.run), .text(name), .json(World.payload.json)]
         try await call("signal", "SELECT millrace.signal($1, $2, $3)", parameters)
+    }
+
+    private mutating func fork(_ run: Int64) async throws {
+        let row = try await connection.query(
+            "SELECT workflow, finished_at IS NOT NULL FROM millrace.runs WHERE run_id = $1", [.int64(run)]
+        )[0]
+        let workflow: String = try row.decode(0)
+        let parameters: [Parameter] = [.int64(run), .text(random.pick(workflows[workflow]!.last!.steps).key)]
+        guard let answer = try await call("fork", "SELECT millrace.fork($1, $2)", parameters)?.first else { return }
+        let fork: Int64 = try answer.decode(0)
+        submitted.append(fork)
+        if try row.decode(1) { stillForks.insert(fork) }
+    }
+
+    private mutating func redefine(_ workflow: String) async throws {
+        let versions = workflows[workflow]!
+        let changed = versions.last!.changed(version: versions.count + 1, using: &random)
+        guard versions.allSatisfy({ $0.json != changed.json }) else { return }
+        try await define(changed)
+        acts["new version", default: 0] += 1
+    }
+
+    /// To any version that there is, or only asks what that would change.
+    private mutating func migrate(oneOf alive: [Alive]) async throws {
+        let several = alive.filter { workflows[$0.workflow]!.count > 1 }
+        guard let one = several.randomElement(using: &random) else { return }
+        let count = workflows[one.workflow]!.count
+        let parameters: [Parameter] = [.int64(one.run), .int32(Int32(random.int(1...count))), .bool(random.chance(0.2))]
+        try await call("migrate", "SELECT FROM millrace.migrate_run($1, $2, $3)", parameters)
     }
 
     private mutating func answer(most: Int) async throws {
@@ -192,13 +228,16 @@ struct Storm {
     }
 
     /// What does not fit the state of a run is refused.
-    private mutating func call(_ name: String, _ sql: String, _ parameters: [Parameter]) async throws {
+    @discardableResult
+    private mutating func call(_ name: String, _ sql: String, _ parameters: [Parameter]) async throws -> QueryResult? {
         do {
-            _ = try await connection.query(sql, parameters)
+            let rows = try await connection.query(sql, parameters)
             acts[name, default: 0] += 1
+            return rows
         } catch {
             guard let state = error.sqlState, state.hasPrefix("MR0") else { throw error }
             acts["\(name) refused (\(state))", default: 0] += 1
+            return nil
         }
     }
 
@@ -220,7 +259,7 @@ struct Storm {
             """
         var lines: [String] = []
         for one in alive.prefix(20) {
-            lines.append("run \(one.run) of \(workflows[one.workflow]?.json.json ?? "")")
+            lines.append("run \(one.run) of \(workflows[one.workflow]!.map(\.json.json).joined(separator: ", or "))")
             for row in try await connection.query(sql, [.int64(one.run)]) { lines.append("  " + (try row.decode(0))) }
         }
         let others = """
@@ -229,10 +268,23 @@ struct Storm {
             UNION ALL
             SELECT format('backend %s %s since %s, waits for %s %s, blocked by %s: %s', pid, state, state_change, wait_event_type,
                           wait_event, pg_blocking_pids(pid), left(query, 200))
-            FROM pg_stat_activity WHERE backend_type = 'client backend'
+            FROM pg_stat_activity WHERE backend_type = 'client backend' OR backend_type LIKE 'millrace%'
             """
         for row in try await connection.query(others) { lines.append(try row.decode(0)) }
+        lines.append(try String(contentsOfFile: cluster.logFile, encoding: .utf8).split(separator: "\n").suffix(20).joined(separator: "\n"))
         return Contradiction("\(alive.count) runs do not end:\n" + lines.joined(separator: "\n"))
+    }
+
+    /// Windows that open on another day.
+    private mutating func cancelWhatWaitsForDays() async throws {
+        let sql = """
+            SELECT DISTINCT run_id FROM millrace_internal.step
+            WHERE state = 1 AND ready_at > clock_timestamp() + interval '12 hours' ORDER BY run_id
+            """
+        for row in try await connection.query(sql) {
+            let run: Int64 = try row.decode(0)
+            try await call("cancel", "SELECT millrace.cancel($1, 'its window is far')", [.int64(run)])
+        }
     }
 
     /// All that is waited for comes, and nothing else, until every run has ended.
@@ -243,13 +295,14 @@ struct Storm {
             try agents.fill()
             try await call("resume", "SELECT millrace.resume(run_id) FROM millrace.runs WHERE state = 'paused'", [])
             for one in alive {
-                for name in workflows[one.workflow]?.signals ?? [] {
+                for name in Set(workflows[one.workflow]!.flatMap(\.signals)) {
                     signals.insert("\(one.run) \(name)")
                     let parameters: [Parameter] = [.int64(one.run), .text(name), .json(World.payload.json)]
                     try await call("signal", "SELECT millrace.signal($1, $2, $3)", parameters)
                 }
             }
             try await answer(most: 1000)
+            try await cancelWhatWaitsForDays()
             try await Task.sleep(for: .milliseconds(50))
         }
     }
