@@ -14,7 +14,7 @@ struct RandomTests {
     func agreement(tier: PostgresCluster.Tier) async throws {
         let environment = ProcessInfo.processInfo.environment
         let seed = environment["MILLRACE_RANDOM_SEED"].flatMap(UInt64.init) ?? .random(in: 0...999_999)
-        let size = environment["MILLRACE_RANDOM_DEFINITIONS"].flatMap(Int.init) ?? 30
+        let size = environment["MILLRACE_RANDOM_DEFINITIONS"].flatMap(Int.init) ?? 20
         try await PostgresCluster.with(tier, settings: ["log_lock_waits": "on", "deadlock_timeout": "20ms"]) { cluster in
             let database = try await cluster.createDatabase(extension: true)
             var storm = try await Storm(cluster: cluster, database: database, size: size, seed: seed)
