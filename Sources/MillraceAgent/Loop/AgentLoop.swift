@@ -88,7 +88,8 @@ final class AgentLoop: Service, Sendable {
     func run() async throws {
         try await register()
         // Not a child of the caller: when the caller is cancelled, running handlers still have to be ended in order.
-        let conducting = Task { await conduct() }
+        // On the thread that the alarm goes off on, so that nobody has to be woken when its time has come.
+        let conducting = Task(executorPreference: Connection.answerExecutor) { await self.conduct() }
         await withTaskCancellationHandler {
             await withGracefulShutdownHandler {
                 await conducting.value
@@ -118,7 +119,7 @@ final class AgentLoop: Service, Sendable {
             alarm.ring()
             for await _ in alarm.wakes {
                 cancel(overdueAndStopped())
-                if let flight = advance().flight { setOut(flight) }
+                if let flight = advance().flight { setOut(flight, executor: Connection.answerExecutor) }
                 if core.withLock({ $0.state.shouldReconcile(at: .now) }) { await reconcile() }
                 if takeRegistering() { group.addTask { await self.registerAgain() } }
                 if isOver { break }

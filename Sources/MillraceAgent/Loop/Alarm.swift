@@ -1,3 +1,4 @@
+import Postgres
 import Synchronization
 
 /// Wakes one loop: at once when something has happened, or at a moment that was asked for.
@@ -8,10 +9,13 @@ final class Alarm: Sendable {
 
     let wakes: AsyncStream<Void>
     private let continuation: AsyncStream<Void>.Continuation
-    private let armed = Mutex<(at: Instant, timer: Task<Void, Never>)?>(nil)
+    /// What the timer is set for.
+    private let armed = Mutex<Instant?>(nil)
+    private let timer = Mutex<ReactorTimer?>(nil)
 
     init() {
         (wakes, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        timer.withLock { $0 = ReactorTimer { [weak self] in self?.goOff() } }
     }
 
     func ring() { continuation.yield() }
@@ -20,31 +24,20 @@ final class Alarm: Sendable {
     func set(for moment: Instant?) {
         guard let moment else { return }
         armed.withLock { armed in
-            if let armed, armed.at <= moment { return }
-            armed?.timer.cancel()
-            // Not a child of the loop: it must go off while the loop waits for `wakes`, and is replaced by an earlier
-            // one.
-            let timer = Task { [weak self] in
-                guard (try? await Task.sleep(until: moment, tolerance: .zero)) != nil else { return }
-                self?.goOff(moment)
-            }
-            armed = (moment, timer)
+            if let armed, armed <= moment { return }
+            armed = moment
+            timer.withLock { $0?.set(for: moment) }
         }
     }
 
-    private func goOff(_ moment: Instant) {
-        armed.withLock { armed in
-            if armed?.at == moment { armed = nil }
-        }
+    private func goOff() {
+        armed.withLock { $0 = nil }
         ring()
     }
 
     /// Ends the loop.
     func finish() {
         continuation.finish()
-        armed.withLock { armed in
-            armed?.timer.cancel()
-            armed = nil
-        }
+        timer.withLock { $0 = nil }
     }
 }

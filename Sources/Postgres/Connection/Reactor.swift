@@ -8,7 +8,7 @@ protocol SocketOwner: AnyObject, Sendable {
     func socketIsReady()
 }
 
-/// One thread that waits for the sockets of all connections.
+/// One thread that waits for the sockets of all connections, and for moments.
 ///
 /// It hands over at the owner's own state, behind the owner's own lock, on its own thread: an answer reaches the task
 /// that awaits it with one switch of threads, not two. A task that runs on this executor is reached with none.
@@ -29,6 +29,7 @@ final class Reactor: TaskExecutor {
     private let bell: Int32
     private let jobs = Mutex<[UnownedJob]>([])
     private let thread = Atomic<UInt>(0)
+    private let timers = Mutex(ReactorTimers())
 
     private init() {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
@@ -50,8 +51,12 @@ final class Reactor: TaskExecutor {
             jobs.append(job)
             return jobs.count == 1
         }
-        // The thread itself looks for jobs before it waits again.
-        if isFirst, thread.load(ordering: .relaxed) != UInt(pthread_self()) { _ = eventfd_write(bell, 1) }
+        if isFirst { wake() }
+    }
+
+    /// The thread itself looks at everything before it waits again.
+    private func wake() {
+        if thread.load(ordering: .relaxed) != UInt(pthread_self()) { _ = eventfd_write(bell, 1) }
     }
 
     /// Those of now; what they enqueue comes after the next look at the sockets.
@@ -112,13 +117,42 @@ final class Reactor: TaskExecutor {
         _ = epoll_ctl(epoll, operation, registration.socket, &event)
     }
 
+    // MARK: Timers
+
+    func addTimer(_ handler: @escaping @Sendable () -> Void) -> UInt64 {
+        let token = lastToken.add(1, ordering: .relaxed).newValue
+        timers.withLock { $0.add(token, handler) }
+        return token
+    }
+
+    func removeTimer(_ token: UInt64) { timers.withLock { $0.remove(token) } }
+
+    func setTimer(_ token: UInt64, for moment: ContinuousClock.Instant?) {
+        if timers.withLock({ $0.set(token, for: moment) }) { wake() }
+    }
+
+    /// How long to wait for sockets; nil: until one is ready.
+    private func pause() -> timespec? {
+        guard let next = timers.withLock({ $0.next }) else { return nil }
+        let (seconds, attoseconds) = max(next - .now, .zero).components
+        return timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+    }
+
+    private func wait(_ events: inout [epoll_event], isBusy: Bool) -> Int {
+        let size = Int32(events.count)
+        guard var pause = isBusy ? timespec() : pause() else {
+            return Int(epoll_pwait2(epoll, &events, size, nil, nil))
+        }
+        return Int(epoll_pwait2(epoll, &events, size, &pause, nil))
+    }
+
     private func loop() -> Never {
         thread.store(UInt(pthread_self()), ordering: .relaxed)
         var events = [epoll_event](repeating: epoll_event(), count: 64)
         var isBusy = false
         while true {
-            let count = epoll_wait(epoll, &events, Int32(events.count), isBusy ? 0 : -1)
-            for index in 0..<max(0, Int(count)) {
+            let count = wait(&events, isBusy: isBusy)
+            for index in 0..<max(0, count) {
                 let token = events[index].data.u64
                 if token == Self.bellToken {
                     var rings: eventfd_t = 0
@@ -128,6 +162,7 @@ final class Reactor: TaskExecutor {
                 let owner = owners.withLock { $0[token]?.value }
                 owner?.socketIsReady()
             }
+            for handler in timers.withLock({ $0.takeDue() }) { handler() }
             isBusy = runJobs()
         }
     }
