@@ -71,9 +71,10 @@ BEGIN
         INSERT INTO millrace_internal.event (run_id, at, xact_id, step_no, agent_id, attempt, shard, kind, data)
         SELECT o.run_id, o.at, xact, o.step_no, nullif(in_agent_id, 0), CASE WHEN o.code = 5 THEN o.attempts + 1 ELSE o.attempts END, in_shard,
                CASE WHEN o.next = 10 THEN 11 WHEN o.next = 11 THEN 12 WHEN o.next = 12 THEN 13 WHEN o.code IN (5, 6) THEN 10 ELSE 9 END,
-               CASE WHEN o.code = 1 THEN NULL
+               -- only the engine tells why a step has completed
+               CASE WHEN o.code = 1 AND (in_agent_id > 0 OR o.error IS NULL) THEN NULL
                     WHEN o.next = 11 THEN jsonb_build_object('error', o.error, 'outcome', (ARRAY['completed', 'failed', 'fatal', 'timed_out', 'released', 'lost', 'skipped', 'deadline'])[o.code], 'class', o.class)
-                    WHEN o.code IN (5, 7) THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
+                    WHEN o.code IN (1, 5, 7) THEN jsonb_build_object('reason', coalesce(o.error, 'given back'))
                     WHEN o.code = 6 THEN jsonb_build_object('reason', 'agent lost')
                     ELSE jsonb_build_object('error', o.error, 'outcome', CASE o.code WHEN 4 THEN 'timed_out' ELSE 'failed' END, 'class', o.class,
                                             'due_at', coalesce(o.due_at, o.at)) END

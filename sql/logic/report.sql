@@ -21,7 +21,8 @@ DECLARE
     ended_failed  integer[];
     moot_runs     bigint[];     -- runs where a dependent had been decided before what it needs
 BEGIN
-    IF 1 = ALL (codes) THEN
+    -- completions alone, of which there is nothing to tell
+    IF 1 = ALL (codes) AND (in_agent_id > 0 OR coalesce(cardinality(array_remove(errors, NULL)), 0) = 0) THEN
         own := millrace_internal.work_complete(in_shard, in_agent_id, run_ids, step_nos, tokens, elapsed,
                                                in_receipt_no, in_queues, in_handlers, rooms, max_start, (SELECT frozen_at FROM millrace_internal.frozen_clock));
         started_runs := own.started_runs; started_steps := own.started_steps;

@@ -125,7 +125,7 @@ BEGIN
                 WHEN 4 THEN jsonb_build_object('run_id', w.awaited_run_id, 'state', millrace_internal.run_state_name(r.state), 'output', millrace_internal.run_output((w.awaited_run_id & 255)::smallint, w.awaited_run_id)) END END,
            CASE WHEN o.code = 3 THEN w.problem
                 WHEN o.code = 2 THEN format('run %s has ended as %s', w.awaited_run_id, millrace_internal.run_state_name(r.state))
-                WHEN o.code IN (4, 7) THEN 'timed out' END
+                WHEN NOT o.came THEN 'timed out' END
     FROM (SELECT u.run_id, u.step_no, u.token FROM unnest(run_ids, step_nos, tokens) u (run_id, step_no, token) WHERE u.step_no > 0
           UNION
           -- bells
