@@ -100,6 +100,31 @@ CREATE FUNCTION test.log(name text) RETURNS TABLE (event text, step text, attemp
     FROM millrace.events e LEFT JOIN millrace.steps s USING (run_id, step_no) WHERE e.run_id = test.run(name) ORDER BY e.event_id
 $$;
 
+-- What the storms of the random tests are made of. Time passes, and the keeper does one chore.
+CREATE FUNCTION test.second_passes() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM millrace.set_clock(millrace_internal.clock() + '1 s');
+    PERFORM millrace.keep();
+END $$;
+-- An agent reports up to so many of the steps that it holds, with outcomes drawn from these, and is given up to so many others.
+CREATE FUNCTION test.report_some(agent text, most integer, outcomes text[], steps integer DEFAULT 0) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+BEGIN
+    SELECT array_agg(run_id) AS runs, array_agg(step_no) AS steps, array_agg(token) AS tokens, array_agg(outcomes[1 + floor(random() * cardinality(outcomes))]) AS outcomes INTO held
+    FROM (SELECT s.run_id, s.step_no, s.token FROM millrace.steps s WHERE s.state = 'running' AND s.agent_id = test.agent(agent) ORDER BY 1, 2 LIMIT most) s;
+    PERFORM FROM millrace.report(test.agent(agent), held.runs, held.steps, held.tokens, held.outcomes, max_steps => steps);
+END $$;
+-- Runs that have ended, though not all their steps have, or the other way round.
+CREATE FUNCTION test.contradictions(VARIADIC workflows text[]) RETURNS TABLE (state text, what text) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    SELECT r.state, string_agg(s.key || ' ' || s.state, ', ' ORDER BY s.key)
+    FROM millrace.runs r JOIN millrace.steps s USING (run_id) WHERE r.workflow = ANY (workflows)
+    GROUP BY r.run_id, r.state, r.finished_at
+    HAVING (r.finished_at IS NULL) = bool_and(s.state IN ('completed', 'failed', 'skipped', 'cancelled'));
+END $$;
+
 -- Until the keeper has filled the dispatcher; at once on the plain tier.
 CREATE PROCEDURE test.await_dispatcher() LANGUAGE plpgsql AS $$
 BEGIN

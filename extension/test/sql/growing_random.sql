@@ -24,14 +24,6 @@ BEGIN
         jsonb_build_object('edges', jsonb_build_object(coalesce((SELECT key FROM millrace.steps WHERE run_id = run AND state = 'pending' ORDER BY random() LIMIT 1), keys[1]),
                                                        ARRAY(SELECT k FROM unnest(keys[1:3] || fresh) k ORDER BY random() LIMIT 2))) ELSE '{}' END;
 END $$;
-CREATE FUNCTION pg_temp.report(most integer, outcomes text[], steps integer) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    held record;
-BEGIN
-    SELECT array_agg(run_id) AS runs, array_agg(step_no) AS steps, array_agg(token) AS tokens, array_agg(outcomes[1 + floor(random() * cardinality(outcomes))]) AS outcomes INTO held
-    FROM (SELECT s.run_id, s.step_no, s.token FROM millrace.steps s JOIN millrace.runs r USING (run_id) WHERE r.workflow = 'growing' AND s.state = 'running' ORDER BY 1, 2 LIMIT most) s;
-    PERFORM FROM millrace.report(test.agent('x'), held.runs, held.steps, held.tokens, held.outcomes, max_steps => steps);
-END $$;
 -- One act on some run; growth that does not fit, and steering that does not, is refused.
 CREATE FUNCTION pg_temp.act(mending boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -44,7 +36,7 @@ BEGIN
     END IF;
     CASE
         WHEN what <= 3 THEN PERFORM FROM millrace.claim(test.agent('x'), 1 + floor(random() * 3)::integer);
-        WHEN what <= 6 THEN PERFORM pg_temp.report(3, '{completed,completed,completed,fatal,released}', floor(random() * 3)::integer);
+        WHEN what <= 6 THEN PERFORM test.report_some('x', 3, '{completed,completed,completed,fatal,released}', floor(random() * 3)::integer);
         WHEN what = 7 THEN PERFORM millrace.pause(run);
         WHEN what = 8 THEN PERFORM millrace.resume(run);
         WHEN what = 9 AND mending AND step IS NOT NULL THEN PERFORM millrace.retry(run, step);
@@ -113,7 +105,7 @@ BEGIN
             COMMIT;
             PERFORM FROM millrace.claim(test.agent('x'), 100);
             COMMIT;
-            PERFORM pg_temp.report(100, '{completed}', 0);
+            PERFORM test.report_some('x', 100, '{completed}');
         END LOOP;
         outcome := (SELECT format('round %s, at the end: %s', round, c) FROM unnest(runs) run, pg_temp.contradictions(run, mending) c LIMIT 1);
         IF outcome IS NOT NULL THEN

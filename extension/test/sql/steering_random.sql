@@ -8,20 +8,6 @@ SELECT test.define('steering', 'a {"retry": {"limit": 1, "backoff": 0}}', 'b <- 
     'm <- k l j {"rule": "k.completed || l.completed"}',
     'n <- f {"on_error": "o", "deadline": 20}', 'o', 'p <- n o {"rule": "none_failed"}');
 
-CREATE FUNCTION pg_temp.second_passes() RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM millrace.set_clock(millrace_internal.clock() + '1 s');
-    PERFORM millrace.keep();
-END $$;
--- Reports up to so many running steps, with outcomes drawn from these.
-CREATE FUNCTION pg_temp.report(most integer, outcomes text[], steps integer) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    held record;
-BEGIN
-    SELECT array_agg(run_id) AS runs, array_agg(step_no) AS steps, array_agg(token) AS tokens, array_agg(outcomes[1 + floor(random() * cardinality(outcomes))]) AS outcomes INTO held
-    FROM (SELECT s.run_id, s.step_no, s.token FROM millrace.steps s JOIN millrace.runs r USING (run_id) WHERE r.workflow = 'steering' AND s.state = 'running' ORDER BY 1, 2 LIMIT most) s;
-    PERFORM FROM millrace.report(test.agent('x'), held.runs, held.steps, held.tokens, held.outcomes, max_steps => steps);
-END $$;
 -- One act of somebody on some run; what does not fit its state is refused.
 CREATE FUNCTION pg_temp.act() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -31,22 +17,19 @@ DECLARE
 BEGIN
     CASE
         WHEN what <= 4 THEN PERFORM FROM millrace.claim(test.agent('x'), 1 + floor(random() * 3)::integer);
-        WHEN what <= 7 THEN PERFORM pg_temp.report(3, '{completed,completed,failed,fatal,released}', floor(random() * 3)::integer);
+        WHEN what <= 7 THEN PERFORM test.report_some('x', 3, '{completed,completed,failed,fatal,released}', floor(random() * 3)::integer);
         WHEN what = 8 THEN PERFORM millrace.pause(run);
         WHEN what = 9 THEN PERFORM millrace.resume(run);
         WHEN what = 10 THEN PERFORM millrace.retry(run, CASE WHEN random() < 0.5 THEN step END);
         WHEN what = 11 THEN PERFORM millrace.resolve(run, step);
         WHEN what = 12 AND random() < 0.3 THEN PERFORM millrace.cancel(run);
-        ELSE PERFORM pg_temp.second_passes();
+        ELSE PERFORM test.second_passes();
     END CASE;
 EXCEPTION WHEN SQLSTATE 'MR031' OR SQLSTATE 'MR032' OR SQLSTATE 'MR033' OR SQLSTATE 'MR034' OR SQLSTATE 'MR035' THEN
     NULL;
 END $$;
 CREATE VIEW pg_temp.contradiction AS
-SELECT r.state, string_agg(s.key || ' ' || s.state, ', ' ORDER BY s.key) AS steps
-FROM millrace.runs r JOIN millrace.steps s USING (run_id) WHERE r.workflow = 'steering'
-GROUP BY r.run_id, r.state, r.finished_at
-HAVING (r.finished_at IS NULL) = bool_and(s.state IN ('completed', 'failed', 'skipped', 'cancelled'))
+SELECT * FROM test.contradictions('steering')
 UNION ALL
 SELECT r.state, CASE WHEN a.run_id IS NULL THEN 'not found among the runs that are alive' ELSE 'found among the runs that are alive' END
 FROM (SELECT * FROM millrace.runs WHERE workflow = 'steering') r LEFT JOIN millrace_internal.runs_alive(-1, 1000000) a USING (run_id)
@@ -63,7 +46,7 @@ BEGIN
         PERFORM millrace_internal.keep_run_horizon(1);
         COMMIT;
         IF EXISTS (SELECT FROM pg_temp.contradiction) THEN
-            found := (SELECT format('after act %s: %s: %s', i, state, steps) FROM pg_temp.contradiction LIMIT 1);
+            found := (SELECT format('after act %s: %s: %s', i, state, what) FROM pg_temp.contradiction LIMIT 1);
             RETURN;
         END IF;
     END LOOP;
@@ -78,11 +61,11 @@ SELECT millrace.resume(run_id) FROM millrace.runs WHERE workflow = 'steering' AN
 CREATE PROCEDURE pg_temp.finish() LANGUAGE plpgsql AS $$
 BEGIN
     WHILE EXISTS (SELECT FROM millrace.runs WHERE workflow = 'steering' AND finished_at IS NULL) LOOP
-        PERFORM pg_temp.second_passes();
+        PERFORM test.second_passes();
         COMMIT;
         PERFORM FROM millrace.claim(test.agent('x'), 100);
         COMMIT;
-        PERFORM pg_temp.report(100, '{completed}', 0);
+        PERFORM test.report_some('x', 100, '{completed}');
         COMMIT;
     END LOOP;
 END $$;

@@ -12,19 +12,6 @@ SELECT version FROM millrace.define_workflow('{"workflow": "waits", "defaults": 
     "finally": [{"key": "z", "wait_for": {"signal": "s", "on_timeout": "complete"}, "timeout": 1}]}');
 SELECT version FROM millrace.define_workflow('{"workflow": "followers", "steps": [{"key": "w", "wait_for": {"run": "$.run"}, "retry": {"limit": 1, "backoff": 1}}, {"key": "v", "needs": ["w"], "rule": "all_done", "handler": "noop"}]}');
 
-CREATE FUNCTION pg_temp.second_passes() RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM millrace.set_clock(millrace_internal.clock() + '1 s');
-    PERFORM millrace.keep();
-END $$;
-CREATE FUNCTION pg_temp.report(most integer, outcomes text[], steps integer) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    held record;
-BEGIN
-    SELECT array_agg(run_id) AS runs, array_agg(step_no) AS steps, array_agg(token) AS tokens, array_agg(outcomes[1 + floor(random() * cardinality(outcomes))]) AS outcomes INTO held
-    FROM (SELECT s.run_id, s.step_no, s.token FROM millrace.steps s WHERE s.state = 'running' AND s.agent_id IS NOT NULL ORDER BY 1, 2 LIMIT most) s;
-    PERFORM FROM millrace.report(test.agent('x'), held.runs, held.steps, held.tokens, held.outcomes, max_steps => steps);
-END $$;
 -- One act of somebody on some run; what does not fit its state is refused.
 CREATE FUNCTION pg_temp.act() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -36,7 +23,7 @@ BEGIN
     SELECT run_id, key INTO asked FROM millrace.inbox ORDER BY random() LIMIT 1;
     CASE
         WHEN what <= 2 THEN PERFORM FROM millrace.claim(test.agent('x'), 1 + floor(random() * 3)::integer);
-        WHEN what <= 5 THEN PERFORM pg_temp.report(3, '{completed,completed,completed,failed,released}', floor(random() * 3)::integer);
+        WHEN what <= 5 THEN PERFORM test.report_some('x', 3, '{completed,completed,completed,failed,released}', floor(random() * 3)::integer);
         WHEN what <= 7 THEN PERFORM millrace.signal(run, (ARRAY['s', 't'])[1 + floor(random() * 2)], '1');
         WHEN what <= 9 THEN PERFORM millrace.complete_human_step(asked.run_id, asked.key, '7');
         WHEN what = 10 THEN PERFORM millrace.complete_human_step(run, step, '7');
@@ -46,7 +33,7 @@ BEGIN
         WHEN what = 15 THEN PERFORM millrace.retry(run, CASE WHEN random() < 0.5 THEN step END);
         WHEN what = 16 THEN PERFORM millrace.resolve(run, step);
         WHEN what = 17 AND random() < 0.3 THEN PERFORM millrace.cancel(run);
-        ELSE PERFORM pg_temp.second_passes();
+        ELSE PERFORM test.second_passes();
     END CASE;
 EXCEPTION WHEN OTHERS THEN
     IF SQLSTATE NOT IN ('MR013', 'MR015', 'MR031', 'MR032', 'MR033', 'MR034', 'MR035', 'MR036', 'MR037', 'MR038') THEN
@@ -54,10 +41,7 @@ EXCEPTION WHEN OTHERS THEN
     END IF;
 END $$;
 CREATE VIEW pg_temp.contradiction AS
-SELECT r.state, string_agg(s.key || ' ' || s.state, ', ' ORDER BY s.key) AS what
-FROM millrace.runs r JOIN millrace.steps s USING (run_id) WHERE r.workflow IN ('waits', 'followers')
-GROUP BY r.run_id, r.state, r.finished_at
-HAVING (r.finished_at IS NULL) = bool_and(s.state IN ('completed', 'failed', 'skipped', 'cancelled'))
+SELECT * FROM test.contradictions('waits', 'followers')
 UNION ALL
 SELECT 'step', format('%s: state %s, wait %s', coalesce(s.step_no, w.step_no), s.state, w.step_no)
 FROM (SELECT * FROM millrace_internal.step WHERE state = 5) s FULL JOIN millrace_internal.wait w ON w.run_id = s.run_id AND w.step_no = s.step_no AND w.token = s.token
@@ -101,7 +85,7 @@ SELECT millrace.resume(run_id) FROM millrace.runs WHERE workflow IN ('waits', 'f
 CREATE PROCEDURE pg_temp.finish() LANGUAGE plpgsql AS $$
 BEGIN
     WHILE EXISTS (SELECT FROM millrace.runs WHERE workflow IN ('waits', 'followers') AND finished_at IS NULL) LOOP
-        PERFORM pg_temp.second_passes();
+        PERFORM test.second_passes();
         COMMIT;
         BEGIN
             PERFORM millrace.signal(run_id, name) FROM millrace.runs, unnest('{s,t}'::text[]) name WHERE workflow = 'waits' AND finished_at IS NULL;
@@ -112,7 +96,7 @@ BEGIN
         COMMIT;
         PERFORM FROM millrace.claim(test.agent('x'), 100);
         COMMIT;
-        PERFORM pg_temp.report(100, '{completed}', 0);
+        PERFORM test.report_some('x', 100, '{completed}');
         COMMIT;
     END LOOP;
 END $$;
