@@ -28,6 +28,7 @@ struct RandomTests {
             var verdict = Verdict(connection: connection, storm: storm)
             try await verdict.judge()
             print("seed \(seed), \(tier) tier: \(verdict.runs) runs, \(verdict.events) events; \(storm.summary)")
+            for deadlock in try verdict.deadlocks { print("a deadlock, after which the call was repeated:\n\(deadlock)") }
             for complaint in verdict.complaints.prefix(5) { Issue.record("seed \(seed), \(tier) tier: \(complaint)") }
             #expect(verdict.complaints.isEmpty, "seed \(seed), \(tier) tier")
         }

@@ -140,16 +140,14 @@ struct Verdict {
             let count: Int = try await connection.query(query)[0].decode(0)
             if count != 0 { complaints.append("\(what): \(count)") }
         }
-        let deadlocks = try deadlocks
-        if !deadlocks.isEmpty { complaints.append(deadlocks) }
     }
 
-    /// What the server has told of deadlocks, and of who waited before.
-    private var deadlocks: String {
+    /// What the server has told of deadlocks, and of who waited before. They are no contradiction: the call is repeated.
+    var deadlocks: [String] {
         get throws {
             let lines = try String(contentsOfFile: storm.cluster.logFile, encoding: .utf8).split(separator: "\n")
             let told = lines.indices.filter { lines[$0].contains("deadlock detected") }
-            return told.flatMap { lines[max($0 - 60, 0)..<min($0 + 20, lines.count)] }.joined(separator: "\n")
+            return told.map { lines[max($0 - 60, 0)..<min($0 + 20, lines.count)].joined(separator: "\n") }
         }
     }
 }

@@ -39,7 +39,7 @@ END $$;
 COMMENT ON FUNCTION millrace_internal.tell_fallen(smallint, bigint[], integer[]) IS 'Tells skipped steps from those that fell while this call waited.';
 
 -- Takes steps one by one, in lock order; one that nothing has touched gets its row in its place.
--- Arguments: ascending. Locks: step rows, ascending. Tables changed: step.
+-- Arguments: ascending. Locks: pending step rows, ascending. Tables changed: step.
 CREATE OR REPLACE FUNCTION millrace_internal.take_below(in_shard smallint, run_ids bigint[], def_nos integer[])
 RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -59,7 +59,8 @@ BEGIN
             VALUES (in_shard, next.run_id, next.def_no, next.version_id, next.def_no, 0, next.needs_count) ON CONFLICT DO NOTHING;
             CONTINUE WHEN FOUND;
         END IF;
-        PERFORM FROM millrace_internal.step s WHERE s.run_id = next.run_id AND s.step_no = next.def_no AND s.shard = in_shard FOR NO KEY UPDATE;
+        -- a step further down that has begun is its own report's, which may want what is held here
+        PERFORM FROM millrace_internal.step s WHERE s.run_id = next.run_id AND s.step_no = next.def_no AND s.shard = in_shard AND s.state = 0 FOR NO KEY UPDATE;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION millrace_internal.take_below(smallint, bigint[], integer[]) IS 'Takes steps in lock order, and writes the rows of those that have none.';
