@@ -6,14 +6,14 @@ import Testing
 /// Random workflows with everything that the language has, executed by several agents that fail, are slow and die; a model
 /// that knows what the documents say replays the log of each run.
 ///
-/// A failure prints its seed. MILLRACE_RANDOM_SEED repeats the workflows (not the order in which things happen),
-/// MILLRACE_RANDOM_DEFINITIONS says how many there are.
+/// MILLRACE_RANDOM_SEED chooses the workflows (not the order in which things happen), MILLRACE_RANDOM_DEFINITIONS says how
+/// many there are.
 @Suite(.serialized)
 struct RandomTests {
     @Test("the log and the model agree", arguments: PostgresCluster.Tier.allCases)
     func agreement(tier: PostgresCluster.Tier) async throws {
         let environment = ProcessInfo.processInfo.environment
-        let seed = environment["MILLRACE_RANDOM_SEED"].flatMap(UInt64.init) ?? .random(in: 0...999_999)
+        let seed = environment["MILLRACE_RANDOM_SEED"].flatMap(UInt64.init) ?? 1
         let size = environment["MILLRACE_RANDOM_DEFINITIONS"].flatMap(Int.init) ?? 20
         try await PostgresCluster.with(tier, settings: ["log_lock_waits": "on", "deadlock_timeout": "20ms"]) { cluster in
             let database = try await cluster.createDatabase(extension: true)

@@ -179,7 +179,7 @@ final class RunModel {
         let steps = reopened
         reopened = []
         for step in steps where step.phase == phase && step.state == .pending {
-            if runAgain, (step.needs + step.standsInFor).allSatisfy(\.state.isTerminal) {
+            if runAgain, step.waitsForNone {
                 step.becomeReady(at: step.readyAt!)
             } else {
                 settle(step, at: step.readyAt!)

@@ -141,6 +141,12 @@ final class StepModel {
         }
     }
 
+    /// Whether there is nothing left that its rule would wait for, whatever it then says.
+    var waitsForNone: Bool {
+        (needs + standsInFor).allSatisfy(\.state.isTerminal)
+            || plan.rule == .anyCompleted && standsInFor.isEmpty && needs.contains { $0.state == .completed }
+    }
+
     private func holds(_ needs: [StepModel]) -> Bool {
         switch plan.rule {
         case .allCompleted: needs.allSatisfy { $0.state == .completed }

@@ -2,7 +2,7 @@ import Millrace
 
 /// A step of a random workflow: what the engine is given as JSON, and what the model knows of it.
 struct PlannedStep: Sendable {
-    enum Rule: Sendable {
+    enum Rule: Sendable, Equatable {
         case allCompleted, allDone, noneFailed, allFailed, anyCompleted
         /// `first.completed || !last.failed && first.done`, over two of its needs.
         case firstOrNotLast(String, String)
