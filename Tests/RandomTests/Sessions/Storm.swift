@@ -58,10 +58,10 @@ struct Storm {
         do {
             try await calm()
         } catch {
-            try await agents.stop()
+            await agents.stop()
             throw error
         }
-        try await agents.stop()
+        await agents.stop()
     }
 
     // MARK: Submitting
