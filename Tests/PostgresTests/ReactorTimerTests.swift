@@ -55,6 +55,18 @@ import Testing
         #expect(again.1.thread == ring.thread)
     }
 
+    /// What is set no later than a moment keeps an earlier one, and then counts anew.
+    @Test func theEarlierOfTwoMomentsCounts() async throws {
+        let bell = Bell()
+        let timer = ReactorTimer(bell.ring)
+        for moments in [[5, 3_600_000], [3_600_000, 5]] {
+            let now = Instant.now
+            for milliseconds in moments { timer.setNoLater(than: now + .milliseconds(milliseconds)) }
+            let ring = try #require(await bell.next())
+            #expect(ring.at >= now + .milliseconds(5))
+        }
+    }
+
     /// Many of them, each at its own moment; those that are gone say nothing.
     @Test func eachGoesOffOnce() async throws {
         let order = Mutex<[Int]>([])

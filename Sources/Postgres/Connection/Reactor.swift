@@ -127,8 +127,8 @@ final class Reactor: TaskExecutor {
 
     func removeTimer(_ token: UInt64) { timers.withLock { $0.remove(token) } }
 
-    func setTimer(_ token: UInt64, for moment: ContinuousClock.Instant?) {
-        if timers.withLock({ $0.set(token, for: moment) }) { wake() }
+    func setTimer(_ token: UInt64, for moment: ContinuousClock.Instant?, unlessEarlier: Bool = false) {
+        if timers.withLock({ $0.set(token, for: moment, unlessEarlier: unlessEarlier) }) { wake() }
     }
 
     /// How long to wait for sockets; nil: until one is ready.

@@ -10,6 +10,11 @@ public final class ReactorTimer: Sendable {
 
     /// At once where the moment has passed; never, for nil.
     public func set(for moment: ContinuousClock.Instant?) { Reactor.shared.setTimer(token, for: moment) }
+
+    /// ``set(for:)``, unless it goes off before that anyway.
+    public func setNoLater(than moment: ContinuousClock.Instant) {
+        Reactor.shared.setTimer(token, for: moment, unlessEarlier: true)
+    }
 }
 
 /// The timers of a reactor: so few that it may look at all of them.
@@ -26,7 +31,8 @@ struct ReactorTimers: Sendable {
     mutating func remove(_ token: UInt64) { all[token] = nil }
 
     /// - Returns: whether it comes before what the thread waits for.
-    mutating func set(_ token: UInt64, for moment: Instant?) -> Bool {
+    mutating func set(_ token: UInt64, for moment: Instant?, unlessEarlier: Bool) -> Bool {
+        if unlessEarlier, let moment, let at = all[token]?.at, at <= moment { return false }
         all[token]?.at = moment
         guard let moment, next.map({ moment < $0 }) ?? true else { return false }
         next = moment
